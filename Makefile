@@ -1,0 +1,50 @@
+# One command each. A virtual environment is made once in .venv; it is brought up to date when
+# pyproject.toml changes. Another Python: `make test PYTHON=python3.13`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check bench docs wheel clean
+
+demo: $(VENV)/.standard
+	$(BIN)/atled train digits
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_layers.py
+	$(BIN)/python -m pytest -m "not slow" --ignore=tests/test_layers.py
+
+bench: $(VENV)/.bench
+	$(BIN)/python bench/eager.py
+
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+wheel: $(VENV)/.dev
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) dist site .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.standard: pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable ".[standard]"
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable ".[dev]"
+	touch $@ $(VENV)/.standard
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable ".[bench]"
+	touch $@ $(VENV)/.standard

@@ -1,0 +1,2 @@
+from atled.core import autograd
+from atled.core.surface import FUNCTIONS

@@ -1,0 +1,1 @@
+"""The array libraries that atled computes with; `protocol` says what one must bring."""

@@ -1,0 +1,550 @@
+"""Derivatives on demand, by PyTorch's names: `backward`, `grad`, `no_grad`, `Function`.
+
+This is the border between Tensors and the walks of `core/tape.py`: it checks what was asked,
+makes the first cotangent, and hands the results to `.grad` only when the whole walk is done.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from types import TracebackType
+from typing import Any
+from weakref import ref
+
+from atled.config import grad_mode
+from atled.core.op import REGISTRY
+from atled.core.tape import Leaf, Node, free, push_tangents, walk_back
+from atled.core.tensor import Tensor, apply, as_tensor, lift, port_of, wrap
+from atled.errors import GradError, NotScalarError, ShapeError, located
+
+__all__ = [
+    "Function", "backward", "enable_grad", "grad", "gradients", "is_grad_enabled", "jvp_of",
+    "no_grad", "set_grad_enabled",
+]  # fmt: skip
+
+
+class _TensorNamespace:
+    """The namespace over Tensors: every record, called through `apply`."""
+
+    name = "tensors"
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        op = REGISTRY.get(name)
+        if op is None:
+            raise AttributeError(f"no operation is called {name!r}")
+
+        def call(*operands: Any, **static: Any) -> Any:
+            return apply(op, *operands, **static)
+
+        setattr(self, name, call)
+        return call
+
+    def zeros_like(self, x: Tensor) -> Tensor:
+        return wrap(x.backend.zeros_like(x._value))
+
+    def ones_like(self, x: Tensor) -> Tensor:
+        return wrap(x.backend.ones_like(x._value))
+
+    def dtype_of(self, x: Tensor) -> Any:
+        return x.dtype
+
+
+TENSORS = _TensorNamespace()
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    gradient: Any = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensor | Sequence[Tensor] | None = None,
+) -> None:
+    """Add the gradients of `tensors` to `.grad` of the leaves they were computed from.
+
+    Args:
+        tensors: one or several results.
+        gradient: the cotangent of each (∂objective/∂tensor), of its shape; 1 for a scalar.
+        retain_graph: keep the graph for another walk (default: as `create_graph`).
+        create_graph: record the walk itself, so that the gradients can be differentiated.
+        inputs: collect in these Tensors only.
+
+    Raises:
+        NotScalarError: a result is not a scalar and has no cotangent; also a ValueError.
+        GradError: a result does not depend on anything that requires a gradient, or its graph
+            was freed. Nothing has been added to any `.grad` then.
+    """
+    arrived: list[tuple[Node, Any]] = []
+    wanted = None if inputs is None else {_wanted(t) for t in _sequence(inputs)}
+    walk = _Walk(tensors, gradient, create_graph)
+    passed = walk.run(lambda node, g: arrived.append((node, g)), wanted)
+    targets = {} if inputs is None else {t._node: t for t in _sequence(inputs)}
+    for node, g in arrived:
+        target = targets.get(node) or (node.variable if isinstance(node, Leaf) else None)
+        if target is not None and (wanted is None or node in wanted):
+            target.grad = g if target.grad is None else _add(target.grad, g, create_graph)
+    if not (create_graph if retain_graph is None else retain_graph):
+        free(passed)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of `outputs` with respect to `inputs`; no `.grad` is touched.
+
+    Args:
+        outputs, grad_outputs: results and their cotangents, as in `backward`.
+        inputs: leaves or results on the way.
+        retain_graph, create_graph: as in `backward`.
+        allow_unused: give None for an input that the outputs do not depend on.
+        materialize_grads: give zeros for such an input.
+
+    Returns:
+        A tuple with a Tensor for each input.
+
+    Raises:
+        GradError: an input does not require a gradient, or (unless allowed) is not used.
+
+    Example:
+        >>> import atled as at
+        >>> x = at.tensor([1.0, 2.0], requires_grad=True)
+        >>> at.autograd.grad((x**3).sum(), x)
+        (tensor([ 3., 12.]),)
+    """
+    sources = _sequence(inputs)
+    nodes = [_wanted(t) for t in sources]
+    found: dict[Node, Any] = {}
+    walk = _Walk(outputs, grad_outputs, create_graph)
+    passed = walk.run(found.__setitem__, set(nodes))
+    if not (allow_unused or materialize_grads):
+        for i, node in enumerate(nodes):
+            if node not in found:
+                raise GradError(located(
+                    f"grad: input {i} (shape {sources[i].shape}) is not used in computing the "
+                    "outputs; pass allow_unused=True for None, or materialize_grads=True for "
+                    "zeros; atled.inspect.why_no_grad(output, input) shows where the path ends"
+                ))  # fmt: skip
+    if not (create_graph if retain_graph is None else retain_graph):
+        free(passed)
+    return tuple(
+        found[n] if n in found else TENSORS.zeros_like(t) if materialize_grads else None
+        for n, t in zip(nodes, sources, strict=True)
+    )
+
+
+def gradients(
+    loss: Tensor, parameters: Iterable[Tensor] | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Return (gradient, parameter) pairs for the leaves that `loss` depends on.
+
+    No `.grad` is touched, and the graph is freed. An optimizer's `step` accepts the list.
+
+    Args:
+        loss: a scalar.
+        parameters: the leaves to give, in this order; by default all, in the order of making.
+    """
+    arrived: dict[Node, Any] = {}
+    passed = _Walk(loss, None, False).run(arrived.__setitem__, None)
+    if parameters is None:
+        pairs = [(g, node.variable) for node, g in arrived.items() if isinstance(node, Leaf)]
+        pairs = [(g, p) for g, p in pairs if p is not None]
+        pairs.sort(key=lambda pair: pair[1]._node.number)
+    else:
+        pairs = [(arrived[p._node], p) for p in parameters if p._node in arrived]
+    free(passed)
+    return pairs
+
+
+def jvp_of(outputs: Sequence[Tensor], inputs: Sequence[Tensor], tangents: Sequence[Any], *,
+           create_graph: bool = False) -> list[Tensor | None]:  # fmt: skip
+    """Push tangents of `inputs` forward along the recorded tape to `outputs`.
+
+    Args:
+        outputs: results computed from the inputs; their graph is kept.
+        inputs: Tensors that required a gradient when the outputs were computed.
+        tangents: one for each input, of its shape.
+        create_graph: record the walk, so that the tangents can be differentiated.
+
+    Returns:
+        The tangent of each output; None where it does not depend on the inputs.
+
+    Raises:
+        GradError: an input does not require a gradient, or the graph was freed.
+        ShapeError: a tangent does not have its input's shape.
+    """
+    seeds: dict[Node, Any] = {}
+    for x, t in zip(inputs, tangents, strict=True):
+        seeds[_wanted(x)] = _cotangent_for(x, t, "tangent", create_graph)
+    nodes = [y._node for y in outputs]
+    known = [node for node in nodes if node is not None]
+    if create_graph:
+        found = push_tangents(seeds, known, lift, TENSORS)
+    else:
+        with outputs[0].backend.quiet():
+            found = push_tangents(seeds, known)
+        found = [None if t is None else wrap(t) for t in found]
+    by_node = dict(zip(known, found, strict=True))
+    return [None if node is None else by_node[node] for node in nodes]
+
+
+class _Walk:
+    """One backward pass: its seeds, checked, and how cotangents are handed out."""
+
+    def __init__(self, outputs: Any, cotangents: Any, create_graph: bool) -> None:
+        self.create_graph = create_graph
+        self.outputs = _sequence(outputs)
+        given = _cotangents(cotangents, len(self.outputs))
+        self.seeds = [
+            (_source(y), _first_cotangent(y, g, create_graph))
+            for y, g in zip(self.outputs, given, strict=True)
+        ]
+
+    def run(self, arrived: Callable[[Node, Any], None], wanted: set[Node] | None) -> list[Node]:
+        if self.create_graph:
+            with enable_grad():
+                return walk_back(self.seeds, arrived, wanted, lift, TENSORS)
+        with self.outputs[0].backend.quiet():
+            return walk_back(self.seeds, lambda node, g: arrived(node, wrap(g)), wanted)
+
+
+def _sequence(tensors: Any) -> list[Tensor]:
+    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+
+
+def _cotangents(given: Any, count: int) -> list[Any]:
+    if given is None:
+        return [None] * count
+    if count == 1 and not isinstance(given, (list, tuple)):
+        return [given]
+    if isinstance(given, (list, tuple)) and len(given) == count:
+        return list(given)
+    if count == 1:
+        return [given]
+    raise GradError(f"{count} outputs need {count} cotangents; found {given!r}")
+
+
+def _source(y: Tensor) -> Node:
+    node = y._node
+    if node is None:
+        raise GradError(located(
+            "this Tensor does not depend on anything that requires a gradient: nothing to "
+            "differentiate. Was requires_grad=True set on its inputs before it was computed, "
+            "and outside no_grad? atled.inspect.why_no_grad(loss, w) shows where the path ends"
+        ))  # fmt: skip
+    return node
+
+
+def _wanted(x: Tensor) -> Node:
+    if x._node is None:
+        raise GradError(located(
+            f"gradients were asked for a Tensor of shape {x.shape} that does not require one; "
+            "call x.requires_grad_() before computing with it"
+        ))  # fmt: skip
+    return x._node
+
+
+def _first_cotangent(y: Tensor, g: Any, create_graph: bool) -> Any:
+    if g is None:
+        if y.size != 1:
+            raise NotScalarError(located(
+                f"backward() of a Tensor of shape {y.shape} needs its cotangent: call "
+                ".sum().backward(), or backward(gradient) with a gradient of that shape"
+            ))  # fmt: skip
+        ones = y.backend.ones_like(y._value)
+        return wrap(ones) if create_graph else ones
+    return _cotangent_for(y, g, "gradient", create_graph)
+
+
+def _cotangent_for(y: Tensor, g: Any, what: str, create_graph: bool) -> Any:
+    t = g if isinstance(g, Tensor) else as_tensor(wrap(y.backend.asarray(g)), dtype=y.dtype)
+    if t.shape != y.shape:
+        raise ShapeError(located(f"the {what} has shape {t.shape}, its Tensor {y.shape}"))
+    t = as_tensor(t, dtype=y.dtype)
+    return t if create_graph else t._value
+
+
+def _add(a: Tensor, b: Tensor, recorded: bool) -> Tensor:
+    if recorded:
+        return apply(REGISTRY["add"], a, b)
+    return wrap(a._value + b._value)
+
+
+# -- hooks ------------------------------------------------------------------------------------
+
+
+class Handle:
+    """What `register_hook` returns: `remove()` takes the hook away again."""
+
+    def __init__(self, hooks: list[Any], hook: Any) -> None:
+        self._hooks, self._hook = hooks, hook
+
+    def remove(self) -> None:
+        """Take the hook away; doing so twice is harmless."""
+        if self._hook in self._hooks:
+            self._hooks.remove(self._hook)
+
+
+def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Handle:
+    """Call `hook` with the gradient of x in every backward pass; what it returns replaces it.
+
+    Raises:
+        GradError: x does not require a gradient.
+    """
+    node = _wanted(x)
+
+    def run(g: Any) -> Any:
+        tensor = g if isinstance(g, Tensor) else wrap(g)
+        changed = hook(tensor)
+        if changed is None:
+            return None
+        return changed if isinstance(g, Tensor) else changed._value
+
+    hooks = node.hooks = node.hooks or []
+    kept = [h for h in hooks if isinstance(h, _Retain)]
+    hooks[:] = [h for h in hooks if h not in kept] + [run] + kept  # type: ignore[comparison-overlap]
+    return Handle(hooks, run)
+
+
+class _Retain:
+    """The hook behind `retain_grad`: it runs last and keeps what arrived."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.tensor = ref(x)
+
+    def __call__(self, g: Any) -> None:
+        x = self.tensor()
+        if x is not None:
+            g = g if isinstance(g, Tensor) else wrap(g)
+            x.grad = g if x.grad is None else _add(x.grad, g, g.requires_grad)
+
+
+def retain_grad(x: Tensor) -> None:
+    """Collect the gradient of a result in its `.grad` too, as for a leaf."""
+    node = _wanted(x)
+    if not x.is_leaf and not any(isinstance(h, _Retain) for h in node.hooks or ()):
+        node.hooks = [*(node.hooks or ()), _Retain(x)]
+
+
+# -- whether operations are recorded ------------------------------------------------------------
+
+
+class set_grad_enabled:
+    """Record operations, or not: as a setting at once, or for a `with` block."""
+
+    def __init__(self, mode: bool) -> None:
+        self._before = grad_mode.enabled
+        grad_mode.enabled = mode
+
+    def __enter__(self) -> "set_grad_enabled":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        grad_mode.enabled = self._before
+
+
+class _Mode:
+    """A context manager and decorator that sets the grad mode and puts it back; reentrant."""
+
+    _mode: bool
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> "_Mode":
+        self._before.append(grad_mode.enabled)
+        grad_mode.enabled = self._mode
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        grad_mode.enabled = self._before.pop()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        mode = type(self)
+
+        @wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with mode():
+                return function(*args, **kwargs)
+
+        return inside
+
+
+class no_grad(_Mode):
+    """Do not record operations: results do not require gradients.
+
+    Example:
+        >>> import atled as at
+        >>> w = at.tensor(2.0, requires_grad=True)
+        >>> with at.no_grad():
+        ...     (w * 3).requires_grad
+        False
+    """
+
+    _mode = False
+
+
+class enable_grad(_Mode):
+    """Record operations, also inside `no_grad`."""
+
+    _mode = True
+
+
+def is_grad_enabled() -> bool:
+    """Say whether operations are being recorded in this thread."""
+    return grad_mode.enabled
+
+
+# -- operations of the user's own -----------------------------------------------------------------
+
+
+class Context:
+    """What a custom `Function` keeps between its forward and its backward.
+
+    Any attribute may be set on it; Tensors go through `save_for_backward`.
+    """
+
+    def __init__(self) -> None:
+        self._saved: list[tuple[Any, Any, int | None]] = []  # (value, node, result's position)
+        self._tensors: tuple[Any, ...] = ()
+        self._nodes: list[Any] = []
+        self.needs_input_grad: tuple[bool, ...] = ()
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Keep Tensors (inputs or results) for the backward rule, as they are now."""
+        self._tensors = tensors
+
+    def _close(self, results: tuple[Any, ...]) -> None:
+        """Take values and nodes out of the saved Tensors; results keep their position only."""
+        places = {id(r): i for i, r in enumerate(results)}
+        for t in self._tensors:
+            is_tensor = isinstance(t, Tensor)
+            self._saved.append((t._value, t._node, places.get(id(t))) if is_tensor
+                               else (t, None, None))  # fmt: skip
+        self._tensors = ()
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """The Tensors kept, connected to the graph so that the rule can be differentiated."""
+        out = []
+        for value, node, position in self._saved:
+            if position is not None:
+                node = self._nodes[position]()
+            out.append(value if value is None or not hasattr(value, "shape") else wrap(value, node))
+        return tuple(out)
+
+
+class _FunctionDerivative:
+    """The derivative of one call of a `Function`: it calls the user's `backward`."""
+
+    names = ()
+
+    def __init__(self, function: "type[Function]", ctx: Context, positions: list[int],
+                 shapes: list[Any], results: list[Tensor]) -> None:  # fmt: skip
+        self.op, self.ctx, self.positions, self.shapes = function, ctx, tuple(positions), shapes
+        self.results = [(r.shape, r.dtype, r.device) for r in results]
+
+    def pull(self, node: Node, xp: Any, saved: Any, g: Any) -> list[Any]:
+        raw = xp is not TENSORS
+        given = g if isinstance(g, dict) else {0: g}
+        gs = [self._cotangent(i, given.get(i), node) for i in range(len(self.results))]
+        with no_grad() if raw else enable_grad():
+            parts = self.op.backward(self.ctx, *gs)
+        parts = parts if isinstance(parts, tuple) else (parts,)
+        name, count = self.op.__name__, len(self.ctx.needs_input_grad)
+        if len(parts) != count:
+            raise GradError(
+                f"{name}.backward returned {len(parts)} gradient(s) for {count} input(s); "
+                "return one for each, None for those that need none"
+            )
+        out = []
+        for i, shape in zip(self.positions, self.shapes, strict=True):
+            part = parts[i]
+            if part is not None and tuple(part.shape) != shape:
+                raise GradError(
+                    f"{name}.backward returned a gradient of shape {tuple(part.shape)} for "
+                    f"input {i} of shape {shape}"
+                )
+            out.append(part._value if raw and isinstance(part, Tensor) else part)
+        return out
+
+    def _cotangent(self, i: int, g: Any, node: Node) -> Tensor:
+        if g is None:
+            shape, dtype, device = self.results[i]
+            return wrap(node.xp.zeros(shape, dtype=dtype, device=device))
+        return g if isinstance(g, Tensor) else wrap(g)
+
+    def push(self, node: Node, xp: Any, saved: Any, tangents: list[Any]) -> Any:
+        raise GradError(
+            f"{self.op.__name__} has no forward-mode rule: only its backward is defined"
+        )
+
+
+class Function:
+    """An operation with a derivative of the user's own, by PyTorch's protocol.
+
+    Subclass it with static methods ``forward(ctx, *args)`` and ``backward(ctx, *cotangents)``,
+    which returns one cotangent for each argument of forward (None for those without), and call
+    ``MyFunction.apply(*args)``.
+
+    Example:
+        >>> import atled as at
+        >>> class Cube(at.autograd.Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         ctx.save_for_backward(x)
+        ...         return x * x * x
+        ...     @staticmethod
+        ...     def backward(ctx, g):
+        ...         (x,) = ctx.saved_tensors
+        ...         return 3 * x * x * g
+        >>> x = at.tensor(2.0, requires_grad=True)
+        >>> Cube.apply(x).backward()
+        >>> x.grad
+        tensor(12.)
+    """
+
+    name = "Function"
+
+    @staticmethod
+    def forward(ctx: Context, *args: Any) -> Any:
+        """Compute the result; called without recording."""
+        raise NotImplementedError("a Function needs a static method forward(ctx, *args)")
+
+    @staticmethod
+    def backward(ctx: Context, *cotangents: Any) -> Any:
+        """Map the results' cotangents to the arguments'."""
+        raise NotImplementedError("a Function needs a static method backward(ctx, *cotangents)")
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Run `forward` and record the call with `backward` as its derivative."""
+        ctx = Context()
+        tracked = [i for i, x in enumerate(args) if isinstance(x, Tensor) and x._node is not None]
+        recording = grad_mode.enabled and bool(tracked)
+        ctx.needs_input_grad = tuple(recording and i in tracked for i in range(len(args)))
+        with no_grad():
+            result = cls.forward(ctx, *args)
+        if not recording:
+            return result
+        cls.name = cls.__name__
+        results = result if isinstance(result, tuple) else (result,)
+        ctx._close(results)
+        shapes = [args[i].shape for i in tracked]
+        derivative = _FunctionDerivative(cls, ctx, tracked, shapes, list(results))
+        parents = tuple([args[i]._node for i in tracked])
+        xp = results[0].backend
+        if len(results) == 1:
+            y = results[0]._value
+            nodes = [Node(derivative, parents, (), {}, xp, y.shape, y.dtype, None)]
+        else:
+            hub = Node(derivative, parents, (), {}, xp, None, None, None)
+            nodes = [port_of(hub, i, r._value, xp) for i, r in enumerate(results)]  # type: ignore
+        ctx._nodes = [ref(node) if node is not None else lambda: None for node in nodes]
+        out = tuple(wrap(r._value, n) for r, n in zip(results, nodes, strict=True))
+        return out if isinstance(result, tuple) else out[0]

@@ -1,0 +1,294 @@
+"""The tape: nodes as plain data, and the two walks over them.
+
+A node is made by `apply` for each operation on something that requires a gradient. It holds
+the derivative to use, its parents (the nodes of the operands that need a gradient, in the
+derivative's order), the saved values and a running number. Numbers grow, so a parent's is
+always smaller than its child's, and "sorted by number" is a topological order.
+
+What always holds: walks are iterative and visit a node once; rules are called on raw arrays,
+or on Tensors when the walk is `lifted` (to record the derivative's own tape); a node holds no
+Tensor and no closure over results, so that dropping the last Tensor frees the graph at once.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+from weakref import ref
+
+from atled.core.op import Derivative
+from atled.errors import GradError
+
+__all__ = ["Leaf", "Lift", "Node", "ancestors", "free", "push_tangents", "walk_back"]
+
+_number = itertools.count().__next__
+
+
+class Node:
+    """One recorded operation.
+
+    Attributes:
+        derivative: what to call (`Derivative`, or a custom function's own).
+        parents: a node for each position of the derivative.
+        saved: what the rules read, as captured; None once the graph is freed.
+        static: the static parameters of the call.
+        xp: the raw namespace it ran in.
+        shape, dtype: of its result, the dtype as the backend names it.
+        shapes: operand shapes where they broadcast, else None.
+        port: for one of several results, its position; its only parent is then the operation.
+        stop: where the gradient's path to a constant operand had ended, or None.
+        hooks: functions from cotangent to cotangent or None, or None.
+        number: later nodes have larger ones.
+    """
+
+    __slots__ = (
+        "__dict__", "__weakref__", "derivative", "dtype", "number", "parents", "saved", "shape",
+        "shapes", "static", "xp",
+    )  # fmt: skip
+    # Seldom set, so not slots: each assignment in __init__ would cost every operation 15 ns.
+    hooks: list[Callable[[Any], Any]] | None = None
+    port: int | None = None
+    stop: Any = None
+
+    def __init__(self, derivative: Any, parents: tuple["Node", ...], saved: Any, static: Any,
+                 xp: Any, shape: Any, dtype: Any, shapes: Any) -> None:  # fmt: skip
+        self.derivative = derivative
+        self.parents = parents
+        self.saved = saved
+        self.static = static
+        self.xp = xp
+        self.shape = shape
+        self.dtype = dtype
+        self.shapes = shapes
+        self.number = _number()
+
+    @property
+    def name(self) -> str:
+        """The operation's name as PyTorch would spell a node's: "SinBackward"."""
+        if self.port is not None:
+            return f"Output{self.port}Backward"
+        words = self.derivative.op.name.split("_")
+        return "".join(word[:1].upper() + word[1:] for word in words) + "Backward"
+
+    @property
+    def next_functions(self) -> tuple[tuple["Node", int], ...]:
+        """The nodes of its operands that need a gradient, each with the output's number."""
+        return tuple((p.parents[0], p.port) if p.port is not None else (p, 0)
+                     for p in self.parents)  # fmt: skip
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """The arrays that it keeps for its derivative, in the order of the rules' names.
+
+        Raises:
+            GradError: the graph was freed.
+        """
+        if self.saved is None:
+            raise GradError(FREED.format(self.name))
+        return tuple(v for v in self.saved if self.xp.name and hasattr(v, "shape"))
+
+    def __repr__(self) -> str:
+        return f"<{self.name} #{self.number}>"
+
+
+class Leaf(Node):
+    """The end of a path: where the gradient of a Tensor made by the user is collected."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Any, shape: Any, dtype: Any) -> None:
+        super().__init__(None, (), (), {}, None, shape, dtype, None)
+        self.tensor = ref(tensor)
+
+    @property
+    def name(self) -> str:
+        return "AccumulateGrad"
+
+    @property
+    def variable(self) -> Any:
+        """The Tensor that collects the gradient, or None when it is gone."""
+        return self.tensor()
+
+
+FREED = (
+    "{}: this part of the graph was freed by an earlier backward pass; call "
+    "backward(retain_graph=True) the first time to walk it again"
+)
+
+Lift = Callable[[Any, Node | None], Any]  # (raw array, node) -> Tensor
+
+
+def ancestors(roots: Iterable[Node]) -> list[Node]:
+    """Return all nodes that the roots depend on, themselves included, oldest first."""
+    seen = set(roots)
+    stack = list(seen)
+    while stack:
+        for parent in stack.pop().parents:
+            if parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return sorted(seen, key=_by_number)
+
+
+def _by_number(node: Node) -> int:
+    return node.number
+
+
+def walk_back(
+    seeds: list[tuple[Node, Any]],
+    arrived: Callable[[Node, Any], None],
+    wanted: set[Node] | None = None,
+    lift: Lift | None = None,
+    tensors: Any = None,
+) -> list[Node]:
+    """Push cotangents from the seeds back through the tape.
+
+    Args:
+        seeds: (node, cotangent) pairs.
+        arrived: called with each leaf (or each node of `wanted`) and its whole cotangent.
+        wanted: compute no more than the cotangents of these nodes need.
+        lift: makes a Tensor of a saved array; cotangents and rules are then Tensors'.
+        tensors: the Tensors' namespace, for a lifted walk.
+
+    Returns:
+        The nodes passed, oldest first.
+
+    Raises:
+        GradError: a part of the graph was freed. Nothing has arrived then at any node.
+    """
+    nodes = ancestors([node for node, _ in seeds])
+    for node in nodes:
+        if node.saved is None:
+            raise GradError(FREED.format(node.name))
+    needed = None if wanted is None else _leading_to(wanted, nodes)
+    cotangents: dict[Node, Any] = {}
+    for node, g in seeds:
+        cotangents[node] = cotangents[node] + g if node in cotangents else g
+    for node in reversed(nodes):
+        g = cotangents.pop(node, None)
+        if g is None:
+            continue
+        if node.hooks:
+            g = _run_hooks(node, g)
+        derivative = node.derivative
+        if derivative is None or (wanted is not None and node in wanted):
+            arrived(node, g)
+        if derivative is None:
+            continue
+        parents = node.parents
+        if needed is not None and needed.isdisjoint(parents):
+            continue
+        if node.port is not None:
+            bundle = cotangents.setdefault(parents[0], {})
+            bundle[node.port] = g
+            continue
+        if lift is None:
+            parts = derivative.pull(node, node.xp, node.saved, g)
+        else:
+            parts = derivative.pull(node, tensors, lifted(node, lift), g)
+        _accumulate(node, parents, parts, cotangents, needed, tensors)
+    return nodes
+
+
+def _accumulate(node: Node, parents: Any, parts: list[Any], cotangents: dict[Node, Any],
+                needed: set[Node] | None, tensors: Any) -> None:  # fmt: skip
+    shapes = node.shapes
+    for i, parent in enumerate(parents):
+        c = parts[i]
+        if c is None or (needed is not None and parent not in needed):
+            continue
+        if shapes is not None:
+            shape = shapes[node.derivative.positions[i]]
+            if c.shape != shape:
+                c = sum_to_shape(node.xp if tensors is None else tensors, c, shape)
+        if parent in cotangents:
+            cotangents[parent] = cotangents[parent] + c
+        else:
+            cotangents[parent] = c
+
+
+def sum_to_shape(xp: Any, g: Any, shape: tuple[int, ...]) -> Any:
+    """Sum g over the axes that broadcasting added or stretched, back to `shape`."""
+    have = tuple(g.shape)
+    lead = len(have) - len(shape)
+    axes = tuple(range(lead)) + tuple(
+        lead + i for i, n in enumerate(shape) if n == 1 and have[lead + i] != 1
+    )
+    g = xp.sum(g, axis=axes, keepdims=True) if axes else g
+    return g if tuple(g.shape) == tuple(shape) else xp.reshape(g, shape=tuple(shape))
+
+
+def _leading_to(wanted: set[Node], nodes: list[Node]) -> set[Node]:
+    """Return the nodes among `nodes` (oldest first) that depend on a wanted one."""
+    needed = set(wanted)
+    for node in nodes:
+        if not needed.isdisjoint(node.parents):
+            needed.add(node)
+    return needed
+
+
+def _run_hooks(node: Node, g: Any) -> Any:
+    for hook in node.hooks or ():
+        changed = hook(g)
+        if changed is not None:
+            g = changed
+    return g
+
+
+def lifted(node: Node, lift: Lift) -> tuple[Any, ...]:
+    """Return a node's saved values as Tensors, connected to the nodes that made them."""
+    derivative = node.derivative
+    parents = dict(zip(derivative.positions, node.parents, strict=True))
+    op = derivative.op
+    out: list[Any] = []
+    for name, value in zip(derivative.names, node.saved, strict=True):
+        if name.endswith(("_shape", "_dtype")):
+            out.append(value)
+        elif name == "y":
+            out.append(lift(value, node))
+        elif op.is_rest(name):
+            at = op.position(name)
+            out.append(tuple(lift(v, parents.get(at + i)) for i, v in enumerate(value)))
+        else:
+            out.append(lift(value, parents.get(op.position(name))))
+    return tuple(out)
+
+
+def push_tangents(
+    seeds: dict[Node, Any],
+    outputs: list[Node],
+    lift: Lift | None = None,
+    tensors: Any = None,
+) -> list[Any]:
+    """Push tangents of the seeds forward along the tape; None where nothing arrives.
+
+    Raises:
+        GradError: a part of the graph was freed.
+    """
+    tangents = dict(seeds)
+    for node in ancestors(outputs):
+        if node in tangents or node.derivative is None:
+            continue
+        if node.saved is None:
+            raise GradError(FREED.format(node.name))
+        incoming = [tangents.get(parent) for parent in node.parents]
+        if all(t is None for t in incoming):
+            continue
+        if node.port is not None:
+            tangents[node] = incoming[0][node.port]
+            continue
+        xp = node.xp if lift is None else tensors
+        saved = node.saved if lift is None else lifted(node, lift)
+        t = node.derivative.push(node, xp, saved, incoming)
+        if t is not None and node.shapes is not None and tuple(t.shape) != tuple(node.shape):
+            t = xp.broadcast_to(t, shape=tuple(node.shape))
+        tangents[node] = t
+    return [tangents.get(node) for node in outputs]
+
+
+def free(nodes: list[Node]) -> None:
+    """Drop what the nodes keep; leaves stay."""
+    for node in nodes:
+        if node.derivative is not None:
+            node.saved = None
+            node.parents = ()
+            node.shapes = None

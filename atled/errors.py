@@ -1,0 +1,71 @@
+"""The errors of atled: what was asked, what was found, where, and what to do.
+
+Every class here is also one of Python's own, so that code written for NumPy or PyTorch
+catches what it expects: a `ShapeError` is a `ValueError`, a `DTypeError` a `TypeError`.
+"""
+
+import linecache
+import os
+import sys
+
+__all__ = [
+    "AtledError",
+    "BackendError",
+    "DTypeError",
+    "GradError",
+    "IndexingError",
+    "ShapeError",
+    "user_location",
+]
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class AtledError(Exception):
+    """Base of every error that atled raises on purpose."""
+
+
+class ShapeError(AtledError, ValueError):
+    """Shapes do not fit each other, or an axis does not exist."""
+
+
+class DTypeError(AtledError, TypeError):
+    """A dtype is not there, or an operation is not defined on it."""
+
+
+class GradError(AtledError, RuntimeError):
+    """A derivative was asked for that does not exist, or a graph that is gone."""
+
+
+class NotScalarError(GradError, ValueError):
+    """`backward()` or `grad` was called on a non-scalar without a cotangent."""
+
+
+class BackendError(AtledError, RuntimeError):
+    """A backend or a device is missing, or two of them met in one operation."""
+
+
+class IndexingError(AtledError, IndexError):
+    """An index is out of range or of a kind that cannot index."""
+
+
+def user_location() -> str:
+    """Describe the innermost frame outside the package as ``file:line: source``.
+
+    Returns an empty string when there is none, as in an interactive one-liner of atled itself.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if not os.path.abspath(path).startswith(_PACKAGE):
+            source = linecache.getline(path, frame.f_lineno).strip()
+            place = f"{path}:{frame.f_lineno}"
+            return f"{place}: {source}" if source else place
+        frame = frame.f_back
+    return ""
+
+
+def located(message: str) -> str:
+    """Append the user's file and line to a message."""
+    place = user_location()
+    return f"{message}\n  at {place}" if place else message

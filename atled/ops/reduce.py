@@ -1,0 +1,396 @@
+"""Reductions and scans: many elements in, one out, or one out for each prefix.
+
+Ties of `max` and `min` share the gradient evenly (PyTorch's `amax`).
+"""
+
+import math
+from typing import Any
+
+from atled.core.kinds import STEP, constant, linear, normalize_axes, opaque, reduced_shape, reduction
+from atled.core.op import Sample, Spec
+from atled.core.surface import FUNCTIONS, public, spelled
+from atled.core.tensor import Tensor, apply, as_tensor
+from atled.dtypes import int64
+from atled.errors import GradError, ShapeError, located
+from atled.ops.elementwise import absolute, divide, multiply, sqrt, square, subtract
+
+AXES = (
+    Sample(((2, 3, 4),), {"axis": None, "keepdims": False}),
+    Sample(((2, 3, 4),), {"axis": (1,), "keepdims": False}),
+    Sample(((2, 3, 4),), {"axis": (0, 2), "keepdims": True}),
+    Sample(((),), {"axis": None, "keepdims": False}),
+)
+
+
+def _spread(xp: Any, y: Any, shape: Any, axis: Any, keepdims: bool) -> Any:
+    """Broadcast a reduction's result, or its cotangent, back over the axes it lost."""
+    if not keepdims:
+        y = xp.reshape(y, shape=reduced_shape(shape, axis, True))
+    return xp.broadcast_to(y, shape=shape)
+
+
+sum_ = reduction(
+    "sum", result="sum", samples=AXES,
+    vjp=lambda xp, g, x_shape, axis, keepdims: _spread(xp, g, x_shape, axis, keepdims),
+    doc="Sum over axes; integers and booleans add up in int64.",
+)  # fmt: skip
+max_ = reduction(
+    "max", samples=AXES, aliases=("amax",),
+    vjp=lambda xp, g, x, y, axis, keepdims: (
+        _spread(xp, g, x.shape, axis, keepdims) * _share(xp, x, y, axis, keepdims)
+    ),
+    jvp=lambda xp, t, x, y, axis, keepdims: xp.sum(
+        t * _share(xp, x, y, axis, keepdims), axis=axis, keepdims=keepdims
+    ),
+    doc="Largest element over axes; ties share the gradient; NaN propagates.",
+)  # fmt: skip
+min_ = reduction(
+    "min", samples=AXES, aliases=("amin",),
+    vjp=lambda xp, g, x, y, axis, keepdims: (
+        _spread(xp, g, x.shape, axis, keepdims) * _share(xp, x, y, axis, keepdims)
+    ),
+    jvp=lambda xp, t, x, y, axis, keepdims: xp.sum(
+        t * _share(xp, x, y, axis, keepdims), axis=axis, keepdims=keepdims
+    ),
+    doc="Smallest element over axes; ties share the gradient; NaN propagates.",
+)  # fmt: skip
+prod = reduction(
+    "prod", result="sum", samples=AXES,
+    vjp=lambda xp, g, x, axis, keepdims: (
+        _spread(xp, g, x.shape, axis, keepdims) * _others(xp, x, axis)
+    ),
+    jvp=lambda xp, t, x, axis, keepdims: xp.sum(
+        t * _others(xp, x, axis), axis=axis, keepdims=keepdims
+    ),
+    doc="Product over axes, with exact derivatives at zeros.",
+)  # fmt: skip
+all_ = reduction("all", vjp=STEP, result="bool", operands="any", samples=AXES,
+                 doc="Whether all elements are nonzero.")  # fmt: skip
+any_ = reduction("any", vjp=STEP, result="bool", operands="any", samples=AXES,
+                 doc="Whether any element is nonzero.")  # fmt: skip
+
+
+def _share(xp: Any, x: Any, y: Any, axis: Any, keepdims: bool) -> Any:
+    """Return 1/k at each of the k places where x attains its maximum y, 0 elsewhere."""
+    hit = xp.where(x == _spread(xp, y, x.shape, axis, keepdims), xp.ones_like(x), 0)
+    return hit / xp.sum(hit, axis=axis, keepdims=True)
+
+
+def _others(xp: Any, x: Any, axis: Any) -> Any:
+    """Return for each element the product of all others over the axes, without dividing."""
+    shape = tuple(x.shape)
+    axes = tuple(range(len(shape))) if axis is None else axis
+    kept = tuple(i for i in range(len(shape)) if i not in axes)
+    order = kept + tuple(axes)
+    lead = tuple(shape[i] for i in kept)
+    n = math.prod(shape[i] for i in axes)
+    rows = xp.reshape(xp.permute_dims(x, axes=order), shape=(*lead, n))
+    last = len(lead)
+    before = _exclusive_product(xp, rows, last, n, False)
+    after = _exclusive_product(xp, rows, last, n, True)
+    both = xp.reshape(before * after, shape=tuple(shape[i] for i in order))
+    inverse = tuple(order.index(i) for i in range(len(shape)))
+    return xp.permute_dims(both, axes=inverse)
+
+
+def _exclusive_product(xp: Any, rows: Any, axis: int, n: int, backward: bool) -> Any:
+    """Return along the last axis the product of all that comes before (or after) each."""
+    if n == 0:
+        return rows
+    whole = tuple((0, m, 1) for m in rows.shape[:axis])
+    edge = (n - 1, None, -1) if backward else (0, n, 1)
+    rows = xp.slice(rows, index=(*whole, edge)) if backward else rows
+    one = xp.ones_like(xp.slice(rows, index=(*whole, (0, 1, 1))))
+    shifted = xp.concat(one, xp.slice(rows, index=(*whole, (0, n - 1, 1))), axis=axis)
+    product = xp.cumulative_prod(shifted, axis=axis)
+    return xp.slice(product, index=(*whole, (n - 1, None, -1))) if backward else product
+
+
+# -- scans ----------------------------------------------------------------------------------------
+
+
+def _same_shape(x: Spec, *, axis: int) -> Spec:
+    return Spec(x.shape, x.dtype if x.dtype.is_floating_point else int64)
+
+
+SCANS = (Sample(((3, 4),), {"axis": 0}), Sample(((3, 4),), {"axis": 1}), Sample(((1,),), {"axis": 0}))
+cumsum = linear(
+    "cumulative_sum", operands="same", infer=_same_shape, samples=SCANS,
+    transpose=lambda xp, g, axis: _reversed(
+        xp, xp.cumulative_sum(_reversed(xp, g, axis), axis=axis), axis
+    ),
+    reference="numpy.cumsum", doc="Running sum along an axis.",
+)  # fmt: skip
+cumprod = opaque(
+    "cumulative_prod", operands="same", infer=_same_shape, samples=SCANS,
+    vjps=[lambda xp, g, x, axis: _cumprod_pull(xp, g, x, axis)],
+    jvps=[lambda xp, t, x, axis: _cumprod_push(xp, t, x, axis)],
+    reference="numpy.cumprod", doc="Running product along an axis, exact derivatives at zeros.",
+)  # fmt: skip
+
+
+def _along(ndim: int, axis: int, part: Any) -> Any:
+    return tuple(part if i == axis else (0, None, 1) for i in range(ndim))
+
+
+def _reversed(xp: Any, x: Any, axis: int) -> Any:
+    return xp.slice(x, index=_along(len(x.shape), axis, (None, None, -1)))
+
+
+def _cumprod_pull(xp: Any, g: Any, x: Any, axis: int) -> Any:
+    """x̄ₖ = pₖ₋₁ · sₖ with pₖ₋₁ the product before k and sₖ = gₖ + xₖ₊₁ sₖ₊₁: no division."""
+    n = x.shape[axis]
+    parts, before = _columns(xp, x, axis), _columns(xp, _before(xp, x, axis), axis)
+    gs = _columns(xp, g, axis)
+    out: list[Any] = []
+    tail = None
+    for k in range(n - 1, -1, -1):
+        tail = gs[k] if tail is None else gs[k] + parts[k + 1] * tail
+        out.append(before[k] * tail)
+    return xp.concat(*out[::-1], axis=axis) if out else g
+
+
+def _cumprod_push(xp: Any, t: Any, x: Any, axis: int) -> Any:
+    """ẏₖ = ẏₖ₋₁ xₖ + pₖ₋₁ ẋₖ."""
+    parts, before = _columns(xp, x, axis), _columns(xp, _before(xp, x, axis), axis)
+    out: list[Any] = []
+    for k, tangent in enumerate(_columns(xp, t, axis)):
+        out.append(before[k] * tangent if not out else out[-1] * parts[k] + before[k] * tangent)
+    return xp.concat(*out, axis=axis) if out else t
+
+
+def _before(xp: Any, x: Any, axis: int) -> Any:
+    """Return the product of all elements before each along the axis."""
+    n = x.shape[axis]
+    if n == 0:
+        return x
+    one = xp.ones_like(xp.slice(x, index=_along(len(x.shape), axis, (0, 1, 1))))
+    rest = xp.slice(x, index=_along(len(x.shape), axis, (0, n - 1, 1)))
+    return xp.cumulative_prod(xp.concat(one, rest, axis=axis), axis=axis)
+
+
+def _columns(xp: Any, x: Any, axis: int) -> list[Any]:
+    return [xp.slice(x, index=_along(len(x.shape), axis, (k, k + 1, 1)))
+            for k in range(x.shape[axis])]  # fmt: skip
+
+
+# -- softmax and its kin ------------------------------------------------------------------------------
+
+SOFTMAX = (Sample(((3, 4),), {"axis": (1,)}), Sample(((2, 3, 4),), {"axis": (1,)}))
+
+
+def _exp_shifted(xp: Any, x: Any, axis: Any) -> Any:
+    return xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+
+
+def _softmax(xp: Any, x: Any, *, axis: Any) -> Any:
+    e = _exp_shifted(xp, x, axis)
+    return e / xp.sum(e, axis=axis, keepdims=True)
+
+
+def _log_softmax(xp: Any, x: Any, *, axis: Any) -> Any:
+    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+
+def _logsumexp(xp: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
+    top = xp.max(x, axis=axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, 0)
+    total = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
+    return total if keepdims else xp.reshape(total, shape=reduced_shape(x.shape, axis, False))
+
+
+softmax_ = opaque(
+    "softmax", forward=_softmax, infer=lambda x, *, axis: x, samples=SOFTMAX,
+    vjps=[lambda xp, g, y, axis: y * (g - xp.sum(g * y, axis=axis, keepdims=True))],
+    jvps=[lambda xp, t, y, axis: y * (t - xp.sum(t * y, axis=axis, keepdims=True))],
+    reference="scipy.special.softmax", doc="eˣ / Σ eˣ over an axis, without overflow.",
+)  # fmt: skip
+log_softmax_ = opaque(
+    "log_softmax", forward=_log_softmax, infer=lambda x, *, axis: x, samples=SOFTMAX,
+    vjps=[lambda xp, g, y, axis: g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True)],
+    jvps=[lambda xp, t, y, axis: t - xp.sum(xp.exp(y) * t, axis=axis, keepdims=True)],
+    reference="scipy.special.log_softmax", doc="x - log Σ eˣ over an axis, without overflow.",
+)  # fmt: skip
+logsumexp = reduction(
+    "logsumexp", operands="float", forward=_logsumexp, samples=AXES,
+    vjp=lambda xp, g, x, y, axis, keepdims: _spread(xp, g, x.shape, axis, keepdims)
+    * xp.exp(x - _spread(xp, y, x.shape, axis, keepdims)),
+    jvp=lambda xp, t, x, y, axis, keepdims: xp.sum(
+        t * xp.exp(x - _spread(xp, y, x.shape, axis, keepdims)), axis=axis, keepdims=keepdims
+    ),
+    reference="scipy.special.logsumexp", doc="log Σ eˣ over axes, without overflow.",
+)  # fmt: skip
+
+
+@public(samples=())
+@spelled
+def softmax(x: Any, axis: int = -1) -> Tensor:
+    """Normalise exponentials to a sum of one: eˣ / Σ eˣ over `axis`."""
+    x = as_tensor(x)
+    return apply(softmax_, x, axis=normalize_axes(axis, x.ndim, "softmax"))
+
+
+@public()
+@spelled
+def log_softmax(x: Any, axis: int = -1) -> Tensor:
+    """Return log(softmax(x)) over `axis`, computed as x - logsumexp(x)."""
+    x = as_tensor(x)
+    return apply(log_softmax_, x, axis=normalize_axes(axis, x.ndim, "log_softmax"))
+
+
+@public("cumsum")
+@spelled
+def cumulative_sum(x: Any, axis: int | None = None) -> Tensor:
+    """Add up along an axis; the axis may be left out for one-dimensional x."""
+    return _scan(cumsum, x, axis)
+
+
+@public("cumprod")
+@spelled
+def cumulative_prod(x: Any, axis: int | None = None) -> Tensor:
+    """Multiply up along an axis; the axis may be left out for one-dimensional x."""
+    return _scan(cumprod, x, axis)
+
+
+def _scan(op: Any, x: Any, axis: int | None) -> Tensor:
+    x = as_tensor(x)
+    if axis is None and x.ndim != 1:
+        raise ShapeError(located(f"{op.name}: axis is needed for shape {x.shape}"))
+    (axis,) = normalize_axes(0 if axis is None else axis, x.ndim, op.name)
+    return apply(op, x, axis=axis)
+
+
+# -- argmax and argmin ------------------------------------------------------------------------------
+
+
+def _arg_spec(x: Spec, *, axis: Any, keepdims: bool) -> Spec:
+    return Spec(reduced_shape(x.shape, axis, keepdims), int64)
+
+
+ARGS = (Sample(((3, 4),), {"axis": None, "keepdims": False}),
+        Sample(((3, 4),), {"axis": 1, "keepdims": False}))  # fmt: skip
+argmax_ = constant("argmax", infer=_arg_spec, samples=ARGS, doc="Place of the largest element.")
+argmin_ = constant("argmin", infer=_arg_spec, samples=ARGS, doc="Place of the smallest element.")
+
+
+@public()
+@spelled
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Return the index of the first largest element, int64; of the flattened x without axis."""
+    return _arg(argmax_, x, axis, keepdims)
+
+
+@public()
+@spelled
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Return the index of the first smallest element, int64; of the flattened x without axis."""
+    return _arg(argmin_, x, axis, keepdims)
+
+
+def _arg(op: Any, x: Any, axis: int | None, keepdims: bool) -> Tensor:
+    x = as_tensor(x)
+    if axis is not None:
+        (axis,) = normalize_axes(axis, x.ndim, op.name)
+    return apply(op, x, axis=axis, keepdims=keepdims)
+
+
+# -- composites ---------------------------------------------------------------------------------------
+
+
+def _count(x: Tensor, axis: Any) -> int:
+    axes = normalize_axes(axis, x.ndim, "mean")
+    return math.prod(x.shape[a] for a in axes)
+
+
+@public(samples=(Sample(((3, 4),)), Sample(((2, 3, 4),), {"axis": (0, 2), "keepdims": True})))
+@spelled
+def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Average over axes: Σx / n; integers give the default floating dtype."""
+    x = as_tensor(x)
+    axes = None if axis is None else normalize_axes(axis, x.ndim, "mean")
+    return apply(divide, apply(sum_, x, axis=axes, keepdims=keepdims), _count(x, axis))
+
+
+VARS = (Sample(((3, 4),)), Sample(((3, 4),), {"axis": 1, "correction": 1}),
+        Sample(((2, 3, 4),), {"axis": (0, 2), "keepdims": True}))  # fmt: skip
+
+
+@public(samples=VARS, reference="reference.var")
+@spelled
+def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+    """Variance over axes: Σ(x - mean)² / (n - correction), correction 0 as in the Array API."""
+    x = as_tensor(x)
+    axes = None if axis is None else normalize_axes(axis, x.ndim, "var")
+    centred = apply(subtract, x, mean(x, axis=axis, keepdims=True))
+    total = apply(sum_, apply(square, centred), axis=axes, keepdims=keepdims)
+    freedom = max(_count(x, axis) - correction, 0)
+    return apply(divide, total, float(freedom))
+
+
+@public(samples=VARS, reference="reference.std")
+@spelled
+def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+    """Standard deviation over axes: √var; its derivative for a constant is 0."""
+    v = var(x, axis=axis, correction=correction, keepdims=keepdims)
+    return _safe_sqrt(v)
+
+
+def _safe_sqrt(v: Tensor) -> Tensor:
+    """Square root with derivative 0 at 0 (the double-where idiom)."""
+    where = FUNCTIONS["where"]
+    zero = FUNCTIONS["equal"](v, 0)
+    return where(zero, 0.0, apply(sqrt, where(zero, 1.0, v)))
+
+
+@public(samples=(Sample(((3, 4),)),))
+@spelled
+def var_mean(x: Any, axis: Any = None, correction: float = 0.0,
+             keepdims: bool = False) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return (variance, mean) over axes."""
+    return (var(x, axis=axis, correction=correction, keepdims=keepdims),
+            mean(x, axis=axis, keepdims=keepdims))  # fmt: skip
+
+
+@public()
+@spelled
+def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Count the elements that are not zero, int64."""
+    return FUNCTIONS["sum"](FUNCTIONS["not_equal"](x, 0), axis=axis, keepdims=keepdims)
+
+
+@public("vector_norm", samples=(
+    Sample(((3, 4),)), Sample(((3, 4),), {"axis": 1}), Sample(((3, 4),), {"ord": 1}),
+    Sample(((3, 4),), {"ord": 3}), Sample(((3, 4),), {"ord": math.inf}),
+), reference="reference.norm")  # fmt: skip
+@spelled
+def norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Vector norm (Σ|x|ᵒ)^(1/o) over axes; ord may be inf, -inf or 0; derivative 0 at 0."""
+    x = as_tensor(x)
+    size = apply(absolute, x)
+    if ord == math.inf:
+        return FUNCTIONS["max"](size, axis=axis, keepdims=keepdims)
+    if ord == -math.inf:
+        return FUNCTIONS["min"](size, axis=axis, keepdims=keepdims)
+    total = FUNCTIONS["sum"]
+    if ord == 0:
+        return FUNCTIONS["astype"](count_nonzero(x, axis=axis, keepdims=keepdims), x.dtype)
+    if ord == 1:
+        return total(size, axis=axis, keepdims=keepdims)
+    if ord == 2:
+        return _safe_sqrt(total(apply(square, x), axis=axis, keepdims=keepdims))
+    summed = total(FUNCTIONS["pow"](size, ord), axis=axis, keepdims=keepdims)
+    where, zero = FUNCTIONS["where"], FUNCTIONS["equal"](summed, 0)
+    return where(zero, 0.0, FUNCTIONS["pow"](where(zero, 1.0, summed), 1.0 / ord))
+
+
+@public(samples=(Sample(((3, 4),)), Sample(((3, 4),), {"axis": 1})), reference="reference.logcumsumexp")
+@spelled
+def logcumsumexp(x: Any, axis: int = -1) -> Tensor:
+    """log of the running sum of eˣ along an axis, without overflow for moderate ranges."""
+    x = as_tensor(x)
+    top = FUNCTIONS["max"](x, axis=axis, keepdims=True).detach()
+    shifted = FUNCTIONS["exp"](apply(subtract, x, top))
+    return FUNCTIONS["add"](FUNCTIONS["log"](cumulative_sum(shifted, axis=axis)), top)
+
+

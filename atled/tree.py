@@ -1,0 +1,79 @@
+"""Nested containers of Tensors: lists, tuples, named tuples, dicts and dataclasses.
+
+`flatten` takes the leaves out and `unflatten` puts others in their places; every function of
+the library that accepts "a nest of Tensors" walks it with these two, in the same order
+(dicts in insertion order, dataclasses in the order of their fields).
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+__all__ = ["Structure", "flatten", "map_leaves", "unflatten"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """The shape of a nest: how to rebuild one node from its children; no children: a leaf."""
+
+    build: Callable[[list[Any]], Any] | None
+    children: tuple["Structure", ...] = ()
+
+
+LEAF = Structure(None)
+
+
+def flatten(nest: Any) -> tuple[list[Any], Structure]:
+    """Return the leaves of `nest` in order, and the structure to put others in their places."""
+    parts = _take_apart(nest)
+    if parts is None:
+        return [nest], LEAF
+    children, build = parts
+    leaves: list[Any] = []
+    structures = []
+    for child in children:
+        below, structure = flatten(child)
+        leaves += below
+        structures.append(structure)
+    return leaves, Structure(build, tuple(structures))
+
+
+def unflatten(structure: Structure, leaves: list[Any]) -> Any:
+    """Rebuild a nest of the given structure around `leaves`."""
+    rest = iter(leaves)
+    return _rebuild(structure, rest)
+
+
+def map_leaves(function: Callable[[Any], Any], nest: Any) -> Any:
+    """Apply `function` to every leaf and keep the structure.
+
+    Example:
+        >>> map_leaves(lambda x: x + 1, {"a": [1, 2], "b": (3,)})
+        {'a': [2, 3], 'b': (4,)}
+    """
+    leaves, structure = flatten(nest)
+    return unflatten(structure, [function(leaf) for leaf in leaves])
+
+
+def _rebuild(structure: Structure, rest: Iterator[Any]) -> Any:
+    if structure.build is None:
+        return next(rest)
+    return structure.build([_rebuild(child, rest) for child in structure.children])
+
+
+def _take_apart(nest: Any) -> tuple[list[Any], Callable[[list[Any]], Any]] | None:
+    """Return the children of one container and the function that rebuilds it, or None."""
+    kind = type(nest)
+    if kind is list:
+        return nest, lambda parts: parts
+    if isinstance(nest, tuple):
+        fields = getattr(kind, "_fields", None)
+        return list(nest), (lambda parts: kind(*parts)) if fields else kind
+    if isinstance(nest, dict):
+        keys = list(nest)
+        return list(nest.values()), lambda parts: kind(zip(keys, parts, strict=True))
+    if dataclasses.is_dataclass(nest) and not isinstance(nest, type):
+        names = [field.name for field in dataclasses.fields(nest) if field.init]
+        values = [getattr(nest, name) for name in names]
+        return values, lambda parts: kind(**dict(zip(names, parts, strict=True)))
+    return None
