@@ -12,7 +12,7 @@ A rule is a function over a namespace `xp` whose parameter names say what it rea
 ``g``, ``t``   the cotangent, or the tangent; always the second (partials have neither)
 ``x`` ``a``…   an operand, under the name that the record gives it
 ``y``          the result
-``x_shape``    the shape of an operand (or of ``y``); ``x_dtype`` its dtype
+``x_shape``    the shape of an operand (or of ``y``); ``x_dtype``, ``x_device`` likewise
 anything else  a static parameter of the operation; these come last
 =============  ==========================================================================
 
@@ -40,6 +40,9 @@ class Absent:
 
     def __bool__(self) -> bool:
         return False
+
+
+SUFFIXES = ("_shape", "_dtype", "_device")  # of names that ask for a fact, not for the array
 
 
 class Spec(NamedTuple):
@@ -85,7 +88,7 @@ class Rule:
         code = function.__code__
         names = code.co_varnames[1 if factor else 2 : code.co_argcount]
         known = {name.lstrip("*") for name in inputs} | {"y"}
-        suffixed = {name + end for name in known for end in ("_shape", "_dtype")} | known
+        suffixed = {name + end for name in known for end in SUFFIXES} | known
         reads = tuple(name for name in names if name in suffixed)
         return cls(function, reads, names[len(reads) :], factor)
 
@@ -256,7 +259,7 @@ def _reader(positions: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]
 
 def _capture(op: Op, names: tuple[str, ...]) -> Callable[[Any, list[Any]], tuple[Any, ...]]:
     """Return the function that takes what `names` say out of [*operands, result]."""
-    if any(op.is_rest(n) or n.endswith(("_shape", "_dtype")) for n in names):
+    if any(op.is_rest(n) or n.endswith(SUFFIXES) for n in names):
         takers = [_taker(op, name) for name in names]
         return lambda xp, values: tuple([take(xp, values) for take in takers])
     positions = [op.position(name) for name in names]
@@ -270,7 +273,7 @@ def _capture(op: Op, names: tuple[str, ...]) -> Callable[[Any, list[Any]], tuple
 
 
 def _taker(op: Op, name: str) -> Callable[[Any, list[Any]], Any]:
-    base = name.removesuffix("_shape").removesuffix("_dtype")
+    base = next((name.removesuffix(end) for end in SUFFIXES if name.endswith(end)), name)
     at = op.position(base)
     if op.is_rest(base):
         if name.endswith("_shape"):
@@ -280,6 +283,8 @@ def _taker(op: Op, name: str) -> Callable[[Any, list[Any]], Any]:
         return lambda xp, values: values[at].shape
     if name.endswith("_dtype"):
         return lambda xp, values: xp.dtype_of(values[at])
+    if name.endswith("_device"):
+        return lambda xp, values: xp.device_of(values[at])
     return lambda xp, values: values[at]
 
 

@@ -5,14 +5,15 @@ function from its kind; a composite, or a record whose arguments need a door of 
 function under `@public`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, TypeVar
 
 from atled.config import grad_mode
+from atled.core.autograd import backward, gradients, register_hook, retain_grad
 from atled.core.kinds import normalize_axes
 from atled.core.op import REGISTRY, Op, Sample
-from atled.core.tensor import Tensor, apply, as_tensor
+from atled.core.tensor import Tensor, apply, as_tensor, wrap
 from atled.errors import GradError, located
 
 __all__ = ["COMPOSITES", "FUNCTIONS", "in_place", "install", "public", "update"]
@@ -39,6 +40,7 @@ class Composite:
 def public(
     *aliases: str,
     method: bool = True,
+    function: bool = True,
     name: str | None = None,
     samples: tuple[Sample, ...] = (),
     domain: tuple[float, float] = (-2.0, 2.0),
@@ -49,17 +51,21 @@ def public(
     Args:
         aliases: PyTorch's or NumPy's names for it.
         method: whether a Tensor has it as a method, with itself as the first argument.
+        function: whether it is a function of the package too.
         name: its public name, where Python's own keeps it from being the function's.
         samples, domain, reference: what the generated tests run it on; see `Op`.
     """
 
-    def enter(function: F) -> F:
-        known = name or function.__name__
-        function.__name__ = function.__qualname__ = known
-        _enter(known, function, aliases, method)
+    def enter(made: F) -> F:
+        known = name or made.__name__
+        made.__name__ = made.__qualname__ = known
+        if function:
+            _enter(known, made, aliases, method)
+        else:
+            setattr(Tensor, known, made)
         if samples:
-            COMPOSITES[known] = Composite(function, samples, domain, reference)
-        return function
+            COMPOSITES[known] = Composite(made, samples, domain, reference)
+        return made
 
     return enter
 
@@ -175,6 +181,7 @@ def install() -> None:
         setattr(Tensor, f"__{word}__", FUNCTIONS[name])
     for word, name in _IN_PLACE_METHODS.items():
         setattr(Tensor, word, in_place(FUNCTIONS[name]))
+    install_methods()
 
 
 def _is_operand(x: Any) -> bool:
@@ -233,3 +240,97 @@ def update(x: Tensor, compute: Callable[[], Tensor], operands: Any = ()) -> Tens
         return x.replace(compute())
     finally:
         grad_mode.enabled = before
+
+
+# -- methods that are not functions ----------------------------------------------------------------
+
+
+def _backward(self: Tensor, gradient: Any = None, retain_graph: bool | None = None,
+              create_graph: bool = False, inputs: Any = None) -> None:  # fmt: skip
+    """Add the gradients of this Tensor to `.grad` of the leaves; see `autograd.backward`."""
+    backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph, inputs=inputs)
+
+
+def _zero(self: Tensor) -> Tensor:
+    """Give this Tensor the value 0 everywhere."""
+    return update(self, lambda: wrap(self.backend.zeros_like(self._value)))
+
+
+def _fill(self: Tensor, value: Any) -> Tensor:
+    """Give this Tensor one value everywhere."""
+    number = value.item() if isinstance(value, Tensor) else value
+    made = self.backend.full(self.shape, number, dtype=self.dtype, device=self.device)
+    return update(self, lambda: wrap(made))
+
+
+def _copy(self: Tensor, source: Any) -> Tensor:
+    """Give this Tensor the value of another, broadcast and cast to its own shape and dtype."""
+    def compute() -> Tensor:
+        new = source if isinstance(source, Tensor) else wrap(self.backend.asarray(source))
+        new = FUNCTIONS["astype"](new, self.dtype)
+        return new if new.shape == self.shape else FUNCTIONS["broadcast_to"](new, self.shape)
+
+    return update(self, compute, (source,))
+
+
+def _detach_in_place(self: Tensor) -> Tensor:
+    """Forget how this Tensor was computed."""
+    self._node = None
+    return self
+
+
+def _iterate(self: Tensor) -> Iterator[Tensor]:
+    if self.ndim == 0:
+        raise TypeError("a 0-d Tensor cannot be iterated over")
+    return iter(FUNCTIONS["unstack"](self))
+
+
+def _contains(self: Tensor, value: Any) -> bool:
+    return bool(FUNCTIONS["any"](FUNCTIONS["equal"](self, value)))
+
+
+_METHODS: dict[str, Callable[..., Any]] = {
+    "backward": _backward, "gradients": gradients, "register_hook": register_hook,
+    "retain_grad": retain_grad, "zero_": _zero, "fill_": _fill, "copy_": _copy,
+    "detach_": _detach_in_place, "__iter__": _iterate, "__contains__": _contains,
+    "dim": lambda self: self.ndim, "numel": lambda self: self.size,
+    "is_floating_point": lambda self: self.dtype.is_floating_point,
+    "float": lambda self: FUNCTIONS["astype"](self, "float32"),
+    "double": lambda self: FUNCTIONS["astype"](self, "float64"),
+    "half": lambda self: FUNCTIONS["astype"](self, "float16"),
+    "long": lambda self: FUNCTIONS["astype"](self, "int64"),
+    "int": lambda self: FUNCTIONS["astype"](self, "int32"),
+    "bool": lambda self: FUNCTIONS["astype"](self, "bool"),
+    "type_as": lambda self, other: FUNCTIONS["astype"](self, other.dtype),
+    "cpu": lambda self: self.to("cpu"), "cuda": lambda self: self.to("cuda"),
+    "element_size": lambda self: self.dtype.itemsize, "contiguous": lambda self: self,
+    "expand_as": lambda self, other: FUNCTIONS["broadcast_to"](self, other.shape),
+    "view_as": lambda self, other: FUNCTIONS["reshape"](self, other.shape),
+    "new_zeros": lambda self, *shape: _new_full(self, shape, 0),
+    "new_ones": lambda self, *shape: _new_full(self, shape, 1),
+    "new_full": lambda self, shape, value: _new_full(self, (shape,), value),
+    "new_tensor": lambda self, data: wrap(self.backend.asarray(data, dtype=self.dtype)),
+}  # fmt: skip
+
+
+def _new_full(x: Tensor, shape: Any, value: Any) -> Tensor:
+    sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+    return wrap(x.backend.full(tuple(sizes), value, dtype=x.dtype, device=x.device))
+
+
+def _transposed(self: Tensor) -> Tensor:
+    """The Tensor with all axes in reverse order."""
+    return FUNCTIONS["transpose"](self)  # type: ignore[no-any-return]
+
+
+def _matrix_transposed(self: Tensor) -> Tensor:
+    """The Tensor with its last two axes exchanged."""
+    return FUNCTIONS["matrix_transpose"](self)  # type: ignore[no-any-return]
+
+
+def install_methods() -> None:
+    """Put on the Tensor the methods that are no public functions."""
+    for name, function in _METHODS.items():
+        setattr(Tensor, name, function)
+    Tensor.T = property(_transposed)  # type: ignore[attr-defined]
+    Tensor.mT = property(_matrix_transposed)  # type: ignore[attr-defined]

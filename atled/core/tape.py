@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import ref
 
-from atled.core.op import Derivative
+from atled.core.op import SUFFIXES
 from atled.errors import GradError
 
 __all__ = ["Leaf", "Lift", "Node", "ancestors", "free", "push_tangents", "walk_back"]
@@ -241,7 +241,7 @@ def lifted(node: Node, lift: Lift) -> tuple[Any, ...]:
     op = derivative.op
     out: list[Any] = []
     for name, value in zip(derivative.names, node.saved, strict=True):
-        if name.endswith(("_shape", "_dtype")):
+        if name.endswith(SUFFIXES):
             out.append(value)
         elif name == "y":
             out.append(lift(value, node))

@@ -15,16 +15,13 @@ The files, each of which imports only files before it:
 7. `reduce`, `order`: reductions and running totals; sorting and searching.
 8. `index`: gathering and scattering.
 9. `contract`: the matrix product.
-10. `border`: arrays from and to the world outside.
+10. `create`, `border`: constants and ranges; arrays from and to the world outside.
 
 Read `layout` and `array` first, then `binary`.
 """
 
 import math
-import platform
-from array import array
-from itertools import repeat
-from operator import add, mul
+import sys
 from typing import Any
 
 from atled.backends.protocol import Backend, default_dtype
@@ -33,16 +30,15 @@ from atled.backends.python import (
     border,
     choose,
     contract,
+    create,
     index,
     movement,
     order,
     reduce,
     unary,
 )
-from atled.backends.python.array import CODES, FUNCTIONS, Array
-from atled.backends.python.operand import as_array, number
+from atled.backends.python.array import FUNCTIONS, Array
 from atled.dtypes import DType, bool_, float64, int64
-from atled.errors import ShapeError
 
 __all__ = ["Array", "PythonBackend", "backend"]
 
@@ -50,6 +46,9 @@ _ROOMS = (binary, choose, contract, index, movement, order, reduce, unary)
 FUNCTIONS.update((name, getattr(room, name)) for room in _ROOMS for name in room.__all__)
 
 Shape = int | tuple[int, ...]
+
+
+_DTYPES = {bool_: bool_, int64: int64, float64: float64}
 
 
 class PythonBackend(Backend):
@@ -60,7 +59,7 @@ class PythonBackend(Backend):
 
     name = "python"
     array_types = (Array,)
-    dtypes = {bool_: bool_, int64: int64, float64: float64}
+    dtypes = _DTYPES
     floats = (float64,)
     default_float = float64
 
@@ -91,7 +90,7 @@ class PythonBackend(Backend):
     def describe(self) -> dict[str, str]:
         """Return facts for `atled doctor`."""
         return {
-            "version": f"{platform.python_implementation()} {platform.python_version()}",
+            "version": f"{sys.implementation.name} {sys.version.split()[0]}",
             "arrays": "array.array of the standard library",
             "matrix product": "math.sumprod" if hasattr(math, "sumprod") else "sum(map(mul))",
         }
@@ -108,14 +107,7 @@ class PythonBackend(Backend):
             DTypeError: this backend lacks `dtype`, or it cannot hold the value.
         """
         self.check_device(device)
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        if any(n < 0 for n in shape):
-            raise ShapeError(f"full: shape {shape} has a negative length")
-        if dtype is float64 and isinstance(fill_value, int):
-            fill_value = number("full", fill_value, float64)
-        value = as_array("full", fill_value)
-        one = value if dtype is None else choose.astype(value, self.native(dtype))
-        return movement.broadcast_to(one, shape)
+        return create.full(shape, fill_value, None if dtype is None else self.native(dtype))
 
     def zeros(self, shape: Shape, *, dtype: DType | None = None, device: Any = None) -> Array:
         """Return an array of zeros, of the default floating dtype if none is given."""
@@ -155,18 +147,7 @@ class PythonBackend(Backend):
             DTypeError: this backend lacks `dtype`.
         """
         self.check_device(device)
-        start, stop = (0, start) if stop is None else (start, stop)
-        if step == 0:
-            raise ShapeError(f"arange: the step from {start} to {stop} must not be 0")
-        values: Any
-        if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
-            values, found = range(start, stop, step), int64
-        else:
-            count = max(0, math.ceil((stop - start) / step))
-            values, found = map(add, repeat(start), map(mul, repeat(step), range(count))), float64
-        data = array(CODES[found], values)
-        x = Array(data, (len(data),), found)
-        return x if dtype is None else choose.astype(x, self.native(dtype))
+        return create.arange(start, stop, step, None if dtype is None else self.native(dtype))
 
     def astype(self, x: Array, dtype: DType) -> Array:
         """Return x in another dtype, x itself where it has it already; see `choose.astype`.

@@ -129,11 +129,6 @@ def truncated(x: float) -> int:
     return value if -(2**63) <= value < 2**63 else -(2**63)
 
 
-def sign(x: float) -> float:
-    """Return -1, 0 or 1; nan for nan."""
-    return x if x != x else (x > 0) - (x < 0)
-
-
 def integral(function: Callable[[float], float]) -> Callable[[float], float]:
     """Return a rounding function that passes inf and nan through."""
     return lambda x: function(x) if math.isfinite(x) else x

@@ -19,10 +19,43 @@ from atled.dtypes import DType, bool_, float64, int64
 from atled.errors import DTypeError
 
 __all__ = [
-    "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bitwise_invert", "ceil", "cos",
-    "cosh", "erf", "exp", "exp2", "expm1", "floor", "isfinite", "isinf", "isnan", "lgamma", "log",
-    "log10", "log1p", "log2", "logical_not", "negative", "positive", "round", "sign", "signbit",
-    "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc",
+    "abs",
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "bitwise_invert",
+    "ceil",
+    "cos",
+    "cosh",
+    "erf",
+    "exp",
+    "exp2",
+    "expm1",
+    "floor",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "lgamma",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logical_not",
+    "negative",
+    "positive",
+    "round",
+    "sign",
+    "signbit",
+    "sin",
+    "sinh",
+    "sqrt",
+    "square",
+    "tan",
+    "tanh",
+    "trunc",
 ]  # fmt: skip
 
 
@@ -48,6 +81,7 @@ def _floating(
 
 sqrt = _floating(math.sqrt)
 exp = _floating(math.exp)
+exp2 = _floating(math.exp2)
 expm1 = _floating(math.expm1)
 log = _floating(math.log, {0.0: _MINUS})
 log1p = _floating(math.log1p, {-1.0: _MINUS})
@@ -66,13 +100,6 @@ asinh = _floating(math.asinh)
 acosh = _floating(math.acosh)
 atanh = _floating(math.atanh, {1.0: _PLUS, -1.0: _MINUS})
 erf = _floating(math.erf)
-
-
-def exp2(x: Any) -> Array:
-    """Return 2 to the power x, float64."""
-    x = as_array("exp2", x)
-    data = mapped(float64, math.pow, ieee.power, repeat(2.0), x.flat())
-    return Array(data, x.shape, float64)
 
 
 def lgamma(x: Any) -> Array:
@@ -147,7 +174,8 @@ def sign(x: Any) -> Array:
     x = as_array("sign", x)
     dtype, flat = _arithmetic(x), x.flat()
     if dtype is float64:
-        data = array("d", map(ieee.sign, flat))
+        # v + 0.0 is nan for nan, and 0.0 for both zeros
+        data = array("d", [1.0 if v > 0 else -1.0 if v < 0 else v + 0.0 for v in flat])
     else:
         data = array("q", [(v > 0) - (v < 0) for v in flat])
     return Array(data, x.shape, dtype)

@@ -80,10 +80,13 @@ class TorchBorder(Backend):
             kind = None if float in kinds else int64 if int in kinds else bool_
             native = self._native(kind if kinds else None)
         try:
-            return torch.tensor(data, dtype=native)
+            x = torch.tensor(data, dtype=native)
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             _refuse_ragged(data)
             raise DTypeError(f"a number does not fit {_NAMES[native].name}: {error}") from None
+        if x.numel() == 0:  # torch reads [[], [1]] as an array of shape (2, 0)
+            _refuse_ragged(data)
+        return x
 
     # -- out -----------------------------------------------------------------------------------
 
@@ -129,13 +132,14 @@ class TorchBorder(Backend):
             DTypeError: an integer dtype does not hold the value.
         """
         try:
+            value = float(value) if native.is_floating_point else value  # 2**70 is no overflow
             return torch.full(shape, value, dtype=native, device=place)
         except (RuntimeError, OverflowError) as error:
             if isinstance(error, RuntimeError) and "without overflow" not in str(error):
                 raise
         if not native.is_floating_point:
             raise DTypeError(f"{value} does not fit {_NAMES[native].name}")
-        infinite = math.copysign(math.inf, value)
+        infinite = math.inf if value > 0 else -math.inf
         return torch.full(shape, infinite, dtype=native, device=place)
 
     # -- devices -------------------------------------------------------------------------------

@@ -26,16 +26,18 @@ __all__ = ["TorchBackend", "backend"]
 _SAME = """
 abs negative sqrt square exp expm1 exp2 log log1p log2 log10
 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh floor ceil trunc round
-isnan isinf isfinite signbit logical_not pow matmul erf erfinv lgamma sigmoid reshape
+isnan isinf isfinite signbit logical_not matmul erf erfinv lgamma sigmoid reshape
 bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift
 """.split()
 # Python's operators take a scalar on either side, at the speed of torch's functions.
 _OPERATORS = {
-    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul,
-    "bitwise_invert": operator.invert, "equal": operator.eq, "not_equal": operator.ne,
+    "add": operator.add, "multiply": operator.mul, "bitwise_invert": operator.invert,
+    "equal": operator.eq, "not_equal": operator.ne,
     "less": operator.lt, "less_equal": operator.le,
     "greater": operator.gt, "greater_equal": operator.ge,
 }  # fmt: skip
+# torch refuses some scalars: True in a difference, an exponent beyond float16.
+_OF_MOST_SCALARS = {"subtract": operator.sub, "pow": torch.pow}
 # torch wants two tensors: a scalar becomes one first.
 _OF_TENSORS = """
 atan2 copysign hypot logaddexp nextafter logical_and logical_or logical_xor
@@ -51,6 +53,8 @@ class TorchBackend(TorchBorder):
             setattr(self, name, getattr(torch, name))
         for name, function in _OPERATORS.items():
             setattr(self, name, function)
+        for name, function in _OF_MOST_SCALARS.items():
+            setattr(self, name, self._of_most_scalars(function))
         for name in _OF_TENSORS:
             setattr(self, name, self._of_tensors(getattr(torch, name)))
 
@@ -63,6 +67,19 @@ class TorchBackend(TorchBorder):
             if type(a) in _SCALARS or type(b) in _SCALARS:
                 a, b = self._both(a, b)
             return function(a, b)
+
+        return call
+
+    def _of_most_scalars(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that is tried with scalars as they are, then as tensors."""
+
+        def call(a: Any, b: Any) -> Any:
+            try:
+                return function(a, b)
+            except (RuntimeError, OverflowError):
+                if type(a) not in _SCALARS and type(b) not in _SCALARS:
+                    raise
+            return function(*self._both(a, b))
 
         return call
 

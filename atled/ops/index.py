@@ -1,0 +1,305 @@
+"""Reading and writing by index: basic slices, integer and boolean arrays, torch's gather family.
+
+Everything comes down to `slice`/`place` for basic indices, and to `gather_nd`/`scatter_nd` for
+integer arrays: x[i₀, i₁, …] over the leading axes, and zeros with values added there.
+"""
+
+from typing import Any
+
+from atled.core.kinds import broadcast_shapes, constant, linear, normalize_axes, opaque
+from atled.core.op import Sample, Spec
+from atled.core.surface import FUNCTIONS, in_place, public, spelled, update
+from atled.core.tensor import Tensor, apply, as_tensor, wrap
+from atled.dtypes import bool_, int64
+from atled.errors import IndexingError, ShapeError, located
+from atled.ops.shape import (
+    broadcast_to,
+    expand_dims,
+    moveaxis,
+    permute_dims,
+    reshape,
+    reshape_,
+    slice_,
+)
+
+ROWS = (2, 0, 2)
+NESTED = Sample(((3, 4), ROWS), {})
+
+
+def _gather_spec(x: Spec, *indices: Spec) -> Spec:
+    return Spec(indices[0].shape + x.shape[len(indices) :], x.dtype)
+
+
+gather = linear(
+    "gather_nd", inputs=("x", "*indices"), infer=_gather_spec,
+    transpose=lambda xp, g, indices, x_shape: xp.scatter_nd(g, *indices, shape=tuple(x_shape)),
+    samples=(NESTED, Sample(((3, 4), ROWS, (1, 1, 0)))), reference="reference.gather_nd",
+    doc="x[i₀, i₁, …] for integer arrays over the leading axes.",
+)  # fmt: skip
+scatter = linear(
+    "scatter_nd", inputs=("v", "*indices"),
+    forward=lambda xp, v, *indices, shape: xp.scatter_nd_add(
+        xp.zeros(shape, dtype=v.dtype, device=xp.device_of(v)), v, *indices
+    ),
+    infer=lambda v, *indices, shape: Spec(tuple(shape), v.dtype),
+    transpose=lambda xp, g, indices: xp.gather_nd(g, *indices),
+    samples=(Sample(((3, 4), ROWS), {"shape": (3, 4)}),), reference="reference.scatter_nd",
+    doc="Zeros with v added at [i₀, i₁, …]; repeated places add up. The transpose of gather_nd.",
+)  # fmt: skip
+scatter_add_ = opaque(
+    "scatter_nd_add", inputs=("x", "v", "*indices"), operands="any",
+    infer=lambda x, v, *indices: x,
+    vjps=[lambda xp, g: g, lambda xp, g, indices: xp.gather_nd(g, *indices), None],
+    jvps=[lambda xp, t: t, lambda xp, t, indices, x_shape: xp.scatter_nd(
+        t, *indices, shape=tuple(x_shape)), None],
+    samples=(Sample(((3, 4), (3, 4), ROWS)),), reference="reference.scatter_nd_add",
+    doc="A copy of x with v added at [i₀, i₁, …]; repeated places add up.",
+)  # fmt: skip
+scatter_set_ = opaque(
+    "scatter_nd_set", inputs=("x", "v", "*indices"), operands="any",
+    infer=lambda x, v, *indices: x,
+    vjps=[
+        lambda xp, g, v_shape, indices: xp.scatter_nd_set(
+            g, xp.zeros_like(xp.gather_nd(g, *indices)), *indices
+        ),
+        lambda xp, g, indices: xp.gather_nd(g, *indices),
+        None,
+    ],
+    jvps=[
+        lambda xp, t, v_shape, indices: xp.scatter_nd_set(
+            t, xp.zeros_like(xp.gather_nd(t, *indices)), *indices
+        ),
+        lambda xp, t, indices, x_shape: xp.scatter_nd(t, *indices, shape=tuple(x_shape)),
+        None,
+    ],
+    samples=(Sample(((3, 4), (2, 4), (2, 0))),), reference="reference.scatter_nd_set",
+    doc="A copy of x with v written at [i₀, i₁, …], places that must not repeat.",
+)  # fmt: skip
+
+
+def as_indices(x: Any, size: int, what: str) -> Tensor:
+    """Return an integer index as an int64 Tensor of places in [0, size).
+
+    Raises:
+        IndexingError: not integers, or one of them out of range.
+    """
+    t = as_tensor(x)
+    if t.dtype.kind not in ("int", "uint") and t.size:
+        raise IndexingError(located(f"{what}: indices must be integers; found {t.dtype.name}"))
+    t = FUNCTIONS["astype"](t.detach(), int64)
+    if not t.size:
+        return t
+    xp, value = t.backend, t._value
+    low, high = xp.tolist(xp.min(value, axis=None)), xp.tolist(xp.max(value, axis=None))
+    if low < -size or high >= size:
+        wrong = low if low < -size else high
+        raise IndexingError(located(f"{what}: index {wrong} is out of range for size {size}"))
+    return t if low >= 0 else wrap(xp.where(value < 0, value + size, value))
+
+
+# -- x[...] and x[...] = v ------------------------------------------------------------------------
+
+
+class _Plan:
+    """An index, taken apart: a strided part for `slice`, then arrays for `gather_nd`."""
+
+    def __init__(self, x: Tensor, index: Any) -> None:
+        items = list(index) if isinstance(index, tuple) else [index]
+        items = [_normal_item(item) for item in items]
+        items = self._without_ellipsis(items, x)
+        self.basic: list[tuple[Any, Any, int]] = []
+        self.shape: list[int] = []  # after the strided part, with new and without dropped axes
+        self.arrays: list[tuple[int, Tensor]] = []  # (axis after the strided part, indices)
+        axis = 0
+        for item in items:
+            if item is None:
+                self.shape.append(1)
+            else:
+                axis = self._take(x, axis, item)
+
+    @staticmethod
+    def _without_ellipsis(items: list[Any], x: Tensor) -> list[Any]:
+        used = sum(item.ndim if _is_mask(item) else 1 for item in items
+                   if item is not None and item is not Ellipsis)  # fmt: skip
+        if used > x.ndim:
+            raise IndexingError(located(
+                f"{used} indices for a Tensor of {x.ndim} dimension(s) (shape {x.shape})"
+            ))  # fmt: skip
+        fill = [slice(None)] * (x.ndim - used)
+        at = next((i for i, item in enumerate(items) if item is Ellipsis), len(items))
+        if sum(item is Ellipsis for item in items) > 1:
+            raise IndexingError(located("an index can have one ellipsis (...) only"))
+        return items[:at] + fill + items[at + 1 :]
+
+    def _take(self, x: Tensor, axis: int, item: Any) -> int:
+        n = x.shape[axis]
+        if isinstance(item, slice):
+            start, stop, step = _slice_bounds(item, n)
+            self.basic.append((start, stop, step))
+            self.shape.append(len(range(*slice(start, stop, step).indices(n))))
+        elif isinstance(item, int):
+            if not -n <= item < n:
+                raise IndexingError(located(
+                    f"index {item} is out of range for axis {axis} of shape {x.shape}"
+                ))  # fmt: skip
+            item = item % n
+            self.basic.append((item, item + 1, 1))
+        elif _is_mask(item):
+            return self._take_mask(x, axis, item)
+        else:
+            self.arrays.append((len(self.shape), as_indices(item, n, "indexing")))
+            self.basic.append((0, n, 1))
+            self.shape.append(n)
+        return axis + 1
+
+    def _take_mask(self, x: Tensor, axis: int, mask: Tensor) -> int:
+        part = x.shape[axis : axis + mask.ndim]
+        if mask.shape != part:
+            raise IndexingError(located(
+                f"a boolean index of shape {mask.shape} meets axes of shape {part}"
+            ))  # fmt: skip
+        if mask.ndim == 0:
+            raise IndexingError(located("a 0-d boolean cannot index; use where()"))
+        for found in FUNCTIONS["nonzero"](mask):
+            self.arrays.append((len(self.shape), found))
+            self.basic.append((0, x.shape[axis], 1))
+            self.shape.append(x.shape[axis])
+            axis += 1
+        return axis
+
+
+def _is_mask(item: Any) -> bool:
+    return isinstance(item, Tensor) and item.dtype is bool_
+
+
+def _normal_item(item: Any) -> Any:
+    """Return an index item as a slice, int, None, Ellipsis or Tensor."""
+    if item is None or item is Ellipsis or isinstance(item, slice):
+        return item
+    if isinstance(item, bool):
+        raise IndexingError(located("a single True or False cannot index a Tensor"))
+    if isinstance(item, Tensor) and item.ndim == 0 and item.dtype is not bool_:
+        return item.__index__()
+    if hasattr(item, "__index__") and not hasattr(item, "shape"):
+        return item.__index__()
+    t = as_tensor(item)
+    return t if t.ndim or t.dtype is bool_ else t.__index__()
+
+
+def _slice_bounds(item: slice, n: int) -> tuple[int | None, int | None, int]:
+    def number(part: Any) -> Any:
+        return None if part is None else part.__index__()
+
+    try:
+        start, stop, step = slice(number(item.start), number(item.stop), number(item.step)
+                                  ).indices(n)  # fmt: skip
+    except (TypeError, AttributeError, ValueError) as error:
+        raise IndexingError(located(f"slice parts must be integers, step not 0: {error}")) from None
+    return start, None if step < 0 and stop < 0 else stop, step
+
+
+def getitem(x: Tensor, index: Any) -> Tensor:
+    """Return x[index] by NumPy's rules: slices, ints, None, ..., integer and boolean arrays.
+
+    Raises:
+        IndexingError: out of range, too many indices, or nothing that can index.
+    """
+    if type(index) is int and x.ndim:  # the commonest, without a plan
+        n = x.shape[0]
+        if -n <= index < n:
+            index %= n
+            part = ((index, index + 1, 1), *[(0, m, 1) for m in x.shape[1:]])
+            return apply(reshape_, apply(slice_, x, index=part), shape=x.shape[1:])
+    plan = _Plan(x, index)
+    y = _basic(x, plan)
+    if not plan.arrays:
+        return y
+    front, arrays, at = _to_front(y, plan)
+    return _back(apply(gather, front, *arrays), arrays[0].ndim, at)
+
+
+def _basic(x: Tensor, plan: _Plan) -> Tensor:
+    if any(b != (0, n, 1) for b, n in zip(plan.basic, x.shape, strict=True)):
+        x = apply(slice_, x, index=tuple(plan.basic))
+    shape = tuple(plan.shape)
+    return x if x.shape == shape else apply(reshape_, x, shape=shape)
+
+
+def _to_front(y: Tensor, plan: _Plan) -> tuple[Tensor, list[Tensor], int]:
+    """Move the axes indexed by arrays to the front; say where the result's axes belong."""
+    axes = [axis for axis, _ in plan.arrays]
+    arrays = _together([i for _, i in plan.arrays])
+    rest = [i for i in range(y.ndim) if i not in axes]
+    neighbours = axes == list(range(axes[0], axes[0] + len(axes)))
+    at = axes[0] if neighbours else 0
+    order = axes + rest
+    return (y if order == list(range(y.ndim)) else permute_dims(y, order)), arrays, at
+
+
+def _together(arrays: list[Tensor]) -> list[Tensor]:
+    shape = broadcast_shapes(*[a.shape for a in arrays], name="indexing")
+    return [a if a.shape == shape else broadcast_to(a, shape) for a in arrays]
+
+
+def _back(y: Tensor, count: int, at: int) -> Tensor:
+    """Move the first `count` axes, those of the index arrays, to place `at`."""
+    if at == 0:
+        return y
+    return moveaxis(y, tuple(range(count)), tuple(range(at, at + count)))
+
+
+def setitem(x: Tensor, index: Any, value: Any) -> None:
+    """Give x the value with x[index] replaced; the tape gets a new node, nothing is overwritten.
+
+    Raises:
+        IndexingError: as for reading.
+        ShapeError: the value does not broadcast to the indexed part.
+    """
+    update(x, lambda: assigned(x, index, value), (value,))
+
+
+def assigned(x: Tensor, index: Any, value: Any) -> Tensor:
+    """Return a copy of x with x[index] replaced by `value` (see `setitem`)."""
+    if _is_mask(index) and index.shape == x.shape and as_tensor(value).ndim == 0:
+        return FUNCTIONS["where"](index, FUNCTIONS["astype"](as_tensor(value), x.dtype), x)
+    places = wrap(_iota_like(x))
+    flat = reshape(getitem(places, index), -1)
+    target = getitem(places, index).shape
+    v = FUNCTIONS["astype"](_beside(value, x), x.dtype)
+    if v.shape != target:
+        try:
+            v = broadcast_to(v, target)
+        except ShapeError:
+            raise ShapeError(located(
+                f"assignment: a value of shape {v.shape} does not fit the part of shape {target}"
+            )) from None  # fmt: skip
+    flat_v = reshape(v, -1)
+    won = _last_writers(flat, x.size)
+    if won is not None:  # places repeat: only the last value written has a gradient
+        flat, flat_v = apply(gather, flat, won), apply(gather, flat_v, won)
+    changed = apply(scatter_set_, reshape(x, -1), flat_v, flat)
+    return reshape(changed, x.shape)
+
+
+def _last_writers(flat: Tensor, size: int) -> Tensor | None:
+    """Return which of the writes to `flat` places are not overwritten; None if all stay."""
+    xp, places = flat.backend, flat._value
+    order = xp.arange(flat.size, device=flat.device)
+    blank = xp.full((size,), -1, dtype=int64, device=flat.device)
+    kept = xp.gather_nd(xp.scatter_nd_set(blank, order, places), places) == order
+    return None if xp.tolist(xp.all(kept)) else wrap(xp.nonzero(kept)[0])
+
+
+def _beside(value: Any, x: Tensor) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    return wrap(x.backend.asarray(value, device=x.device))
+
+
+def _iota_like(x: Tensor) -> Any:
+    xp = x.backend
+    return xp.reshape(xp.arange(x.size, device=x.device), shape=x.shape)
+
+
+Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
+Tensor.__setitem__ = setitem  # type: ignore[attr-defined]

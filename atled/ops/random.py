@@ -1,0 +1,206 @@
+"""Random numbers: one counter-based generator, the same numbers on every backend and machine.
+
+Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: Parallel Random Numbers: As Easy as 1,
+2, 3; SC 2011), written over `xp` in int64 arithmetic. Element i of a draw is the encryption of
+counter + i under the seed's key: two 32-bit words w₀, w₁.
+
+* uniform numbers take their bits from the words: float32 is w₀'s top 24 bits, float64 the top
+  53 bits of both, so that the float32 number is the float64 one cut short;
+* normal numbers are √2 erfinv(2u - 1): equal everywhere up to the rounding of `log` and `exp`;
+* a permutation is the stable order of the words.
+"""
+
+import math
+import os
+from typing import Any
+
+from atled.backends.protocol import current, default_dtype
+from atled.config import settings
+from atled.core.kinds import constant
+from atled.core.op import Absent, Spec
+from atled.core.surface import FUNCTIONS, public
+from atled.core.tensor import Tensor, as_tensor, wrap
+from atled.dtypes import as_dtype, float64, int64
+from atled.errors import DTypeError, ShapeError, located
+from atled.ops.create import as_shape, place
+
+MASK = 0xFFFFFFFF
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+PARITY = 0x1BD11BDA
+
+
+def threefry(xp: Any, x0: Any, x1: Any, *, key: tuple[int, int]) -> tuple[Any, Any]:
+    """Encrypt the counters (x0, x1), int64 arrays of 32-bit words, under a key of two words."""
+    keys = (key[0], key[1], key[0] ^ key[1] ^ PARITY)
+    x0, x1 = (x0 + keys[0]) & MASK, (x1 + keys[1]) & MASK
+    for block in range(5):
+        for r in ROTATIONS[block % 2]:
+            x0 = (x0 + x1) & MASK
+            x1 = (((x1 << r) & MASK) | (x1 >> (32 - r))) ^ x0
+        x0 = (x0 + keys[(block + 1) % 3]) & MASK
+        x1 = (x1 + (keys[(block + 2) % 3] + block + 1)) & MASK
+    return x0, x1
+
+
+constant(
+    "random_bits", Absent("random numbers depend on the seed only"),
+    inputs=("x0", "x1"), outputs=2, forward=threefry, infer=lambda x0, x1, *, key: (x0, x1),
+    doc="Threefry-2x32-20: two 32-bit words for each counter.",
+)  # fmt: skip
+
+
+class Generator:
+    """A stream of random numbers: a seed (the key) and how many were drawn (the counter).
+
+    Args:
+        seed: any integer; by default one from the operating system.
+
+    Example:
+        >>> g = Generator(7)
+        >>> state = g.get_state()
+        >>> first = rand(2, generator=g).tolist()
+        >>> g.set_state(state)
+        >>> rand(2, generator=g).tolist() == first
+        True
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._seed, self._counter = 0, 0
+        self.manual_seed(int.from_bytes(os.urandom(8), "little") if seed is None else seed)
+
+    def manual_seed(self, seed: int) -> "Generator":
+        """Begin the stream of a seed, at its start."""
+        self._seed, self._counter = int(seed) % 2**64, 0
+        return self
+
+    @property
+    def initial_seed(self) -> int:
+        """The seed, as an integer in [0, 2⁶⁴)."""
+        return self._seed
+
+    def get_state(self) -> dict[str, int]:
+        """Return the seed and the counter: all there is."""
+        return {"seed": self._seed, "counter": self._counter}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        """Continue where `get_state` was called.
+
+        Raises:
+            ValueError: not such a state; the generator is as it was.
+        """
+        try:
+            seed, counter = int(state["seed"]), int(state["counter"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"a generator state holds seed and counter; found {state!r}") from error
+        self._seed, self._counter = seed % 2**64, counter
+
+    def words(self, xp: Any, count: int, device: str | None) -> tuple[Any, Any]:
+        """Draw two arrays of `count` 32-bit words (int64) and move on."""
+        start = self._counter
+        self._counter += count
+        low = xp.arange(count, dtype=int64, device=device) + (start & MASK)
+        high = (low >> 32) + ((start >> 32) & MASK)
+        key = (self._seed & MASK, self._seed >> 32)
+        return xp.random_bits(low & MASK, high & MASK, key=key)  # type: ignore[no-any-return]
+
+
+default_generator = Generator()
+
+
+@public(method=False)
+def manual_seed(seed: int) -> Generator:
+    """Begin the default generator's stream of a seed; return the generator."""
+    return default_generator.manual_seed(seed)
+
+
+@public(method=False)
+def get_rng_state() -> dict[str, int]:
+    """Return the default generator's state."""
+    return default_generator.get_state()
+
+
+@public(method=False)
+def set_rng_state(state: dict[str, int]) -> None:
+    """Put the default generator into a state."""
+    default_generator.set_state(state)
+
+
+def _uniform(shape: tuple[int, ...], generator: Generator | None, xp: Any, dtype: Any,
+             device: str | None) -> Any:  # fmt: skip
+    """Draw raw uniform numbers in [0, 1) of a floating dtype."""
+    if not dtype.is_floating_point:
+        raise DTypeError(located(f"random numbers in [0, 1) are floats; found {dtype.name}"))
+    w0, w1 = (generator or default_generator).words(xp, math.prod(shape), device)
+    if dtype is float64:
+        u = xp.astype((w0 >> 5) * 2**26 + (w1 >> 6), dtype=dtype) * 2.0**-53
+    else:
+        u = xp.astype(w0 >> 8, dtype=dtype) * 2.0**-24
+    return xp.reshape(u, shape=shape)
+
+
+@public(method=False)
+def rand(shape: Any = (), *rest: int, generator: Generator | None = None, dtype: Any = None,
+         device: str | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """Draw uniform numbers in [0, 1)."""
+    xp, wanted, where = place(dtype, device)
+    t = wrap(_uniform(as_shape(shape, rest), generator, xp, wanted, where))
+    return t.requires_grad_() if requires_grad else t
+
+
+@public(method=False)
+def randn(shape: Any = (), *rest: int, generator: Generator | None = None, dtype: Any = None,
+          device: str | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """Draw standard normal numbers, as √2 erfinv(2u - 1)."""
+    xp, wanted, where = place(dtype, device)
+    fine = float64 if float64 in xp.dtypes and not str(where).startswith("mps") else wanted
+    u = _uniform(as_shape(shape, rest), generator, xp, fine, where)
+    centred = xp.where(u == 0, 0 * u + 2.0**-54, u) * 2 - 1
+    t = wrap(xp.astype(xp.erfinv(centred) * math.sqrt(2), dtype=wanted))
+    return t.requires_grad_() if requires_grad else t
+
+
+@public(method=False)
+def randint(low: int, high: Any = None, shape: Any = None, *, generator: Generator | None = None,
+            dtype: Any = None, device: str | None = None) -> Tensor:  # fmt: skip
+    """Draw integers in [low, high), or in [0, low) if high is left out: ``randint(10, (3,))``.
+
+    Ranges up to 2³²; each value's probability is off by at most range / 2³².
+    """
+    if shape is None:
+        low, high, shape = 0, low, high
+    if not 0 < high - low <= 2**32:
+        raise ValueError(f"randint: high - low must lie in [1, 2**32]; found {low} and {high}")
+    xp, wanted, where = place(int64 if dtype is None else dtype, device)
+    sizes = as_shape(shape, ())
+    w0, _ = (generator or default_generator).words(xp, math.prod(sizes), where)
+    scaled = w0 % (high - low) + low if high - low >= 2**31 else ((w0 * (high - low)) >> 32) + low
+    return wrap(xp.astype(xp.reshape(scaled, shape=sizes), dtype=wanted))
+
+
+@public(method=False)
+def randperm(n: int, *, generator: Generator | None = None, device: str | None = None) -> Tensor:
+    """Draw a permutation of 0 … n - 1, int64."""
+    xp, _, where = place(int64, device)
+    w0, w1 = (generator or default_generator).words(xp, n, where)
+    return wrap(xp.argsort(w0 * 2**31 + (w1 >> 1), axis=0, descending=False))
+
+
+@public(method=False)
+def bernoulli(p: Any, *, generator: Generator | None = None) -> Tensor:
+    """Draw 1 with the probability given by each element of p, else 0."""
+    p = as_tensor(p)
+    u = _uniform(p.shape, generator, p.backend, p.dtype, None if p.device == "cpu" else p.device)
+    return FUNCTIONS["astype"](FUNCTIONS["less"](wrap(u), p.detach()), p.dtype)
+
+
+@public(method=False)
+def rand_like(x: Tensor, generator: Generator | None = None) -> Tensor:
+    """Draw uniform numbers in the shape, dtype, device and backend of x."""
+    device = None if x.device == "cpu" else x.device
+    return wrap(_uniform(x.shape, generator, x.backend, x.dtype, device))
+
+
+@public(method=False)
+def randn_like(x: Tensor, generator: Generator | None = None) -> Tensor:
+    """Draw standard normal numbers in the shape and dtype of x."""
+    return randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)

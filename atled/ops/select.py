@@ -1,0 +1,259 @@
+"""Choosing elements: by condition, by index along an axis, by place.
+
+Written with `where`, `gather_nd` and `scatter_nd`; the names are the Array API's, then PyTorch's.
+"""
+
+from typing import Any
+
+from atled.core.kinds import STEP, broadcast_shapes, constant, normalize_axes, opaque
+from atled.core.op import Absent, Sample, Spec
+from atled.core.surface import FUNCTIONS, public, spelled
+from atled.core.tensor import Tensor, apply, as_tensor, wrap
+from atled.dtypes import bool_, int64, promote
+from atled.errors import DTypeError, IndexingError, ShapeError, located
+from atled.ops.index import as_indices, gather, getitem, scatter_add_, scatter_set_
+from atled.ops.shape import broadcast_to, expand_dims, moveaxis, reshape
+
+
+def _where_spec(c: Spec, a: Spec, b: Spec) -> Spec:
+    return Spec(broadcast_shapes(c.shape, a.shape, b.shape, name="where"),
+                promote([a.dtype, b.dtype]))  # fmt: skip
+
+
+where_ = opaque(
+    "where", inputs=("c", "a", "b"), operands="any", weak=True, broadcasts=True,
+    infer=_where_spec,
+    vjps=[None, lambda xp, g, c: xp.where(c, g, 0), lambda xp, g, c: xp.where(c, 0, g)],
+    jvps=[None, lambda xp, t, c: xp.where(c, t, 0), lambda xp, t, c: xp.where(c, 0, t)],
+    samples=(Sample((((True, False), (False, True)), (2, 2), (2, 2))),
+             Sample((((True,), (False,)), (2,), (2, 2)))),
+    doc="a where c is true, b elsewhere. Both branches are computed: to keep a NaN of the branch "
+    "not taken out of the gradient, replace its argument too (the double-where idiom).",
+)  # fmt: skip
+nonzero_ = constant(
+    "nonzero", Absent("how many places there are depends on the values"),
+    infer=lambda x: Absent("how many places there are depends on the values"), outputs=2,
+    doc="Places of the elements that are not zero.",
+)  # fmt: skip
+
+
+@public()
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """Return a where the condition is true, b elsewhere; the three broadcast.
+
+    Both branches are computed: to keep a NaN of the branch not taken out of the gradient,
+    replace its argument as well (the double-where idiom).
+
+    Raises:
+        DTypeError: the condition is not boolean.
+    """
+    c = as_tensor(condition)
+    if c.dtype is not bool_:
+        raise DTypeError(located(f"where: the condition must be boolean; found {c.dtype.name}"))
+    scalars = [type(v) in (int, float, bool) for v in (a, b)]
+    if all(scalars):
+        return apply(where_, c, *_pair(a, b))
+    if not any(scalars):
+        return apply(where_, c, *_pair(a, b))
+    t = as_tensor(b if scalars[0] else a)
+    number = a if scalars[0] else b
+    if type(number) is float and not t.dtype.is_floating_point:
+        t, number = _pair(t, number)
+    return apply(where_, c, number, t) if scalars[0] else apply(where_, c, t, number)
+
+
+def _pair(a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Return both as Tensors of one dtype."""
+    a, b = as_tensor(a), as_tensor(b)
+    dtype = promote([a.dtype, b.dtype])
+    cast = FUNCTIONS["astype"]
+    return cast(a, dtype), cast(b, dtype)
+
+
+@public()
+def nonzero(x: Any) -> tuple[Tensor, ...]:
+    """Return for each axis the places of the elements that are not zero, int64."""
+    x = as_tensor(x)
+    return tuple(wrap(part) for part in x.backend.nonzero(x._value))
+
+
+@public()
+def argwhere(x: Any) -> Tensor:
+    """Return the places of the elements that are not zero, a row for each."""
+    found = nonzero(x)
+    return FUNCTIONS["stack"](found, axis=1)
+
+
+# -- along an axis ------------------------------------------------------------------------------
+
+
+@public("index_select", samples=(Sample(((3, 4), (2, 0, 2)), {"axis": 0}),
+                                 Sample(((3, 4), (2, 0, 2)), {"axis": 1})))  # fmt: skip
+@spelled
+def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
+    """Return the parts of x at `indices` along an axis (of the flattened x without one).
+
+    PyTorch's index_select(x, dim, index) order of arguments is understood too.
+
+    Raises:
+        IndexingError: an index is out of range or not an integer.
+    """
+    x = as_tensor(x)
+    if isinstance(indices, int) and isinstance(axis, Tensor):
+        indices, axis = axis, indices
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    (axis,) = normalize_axes(axis, x.ndim, "take")
+    places = as_indices(indices, x.shape[axis], "take")
+    front = x if axis == 0 else moveaxis(x, axis, 0)
+    y = apply(gather, front, places)
+    n = places.ndim
+    return y if axis == 0 else moveaxis(y, tuple(range(n)), tuple(range(axis, axis + n)))
+
+
+def _grid(x: Tensor, axis: int, indices: Tensor) -> list[Tensor]:
+    """Return index arrays that address x[..., indices[...], ...] along `axis`."""
+    shape = indices.shape
+    if len(shape) != x.ndim:
+        raise ShapeError(located(
+            f"indices of shape {shape} need as many axes as the Tensor of shape {x.shape}"
+        ))  # fmt: skip
+    xp, out = x.backend, []
+    for i, n in enumerate(shape):
+        if i == axis:
+            out.append(indices)
+            continue
+        if n > x.shape[i]:
+            raise ShapeError(located(f"indices of shape {shape} leave a Tensor of {x.shape}"))
+        line = xp.reshape(xp.arange(n, device=x.device),
+                          shape=tuple([n if j == i else 1 for j in range(len(shape))]))  # fmt: skip
+        out.append(broadcast_to(wrap(line), shape))
+    return out
+
+
+@public("take_along_dim")
+@spelled
+def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
+    """Return x[..., indices[...], ...] along one axis; the other axes broadcast.
+
+    Raises:
+        IndexingError: an index is out of range.
+    """
+    x = as_tensor(x)
+    (axis,) = normalize_axes(axis, x.ndim, "take_along_axis")
+    places = as_indices(indices, x.shape[axis], "take_along_axis")
+    if places.ndim == x.ndim:
+        shape = broadcast_shapes(
+            *[tuple([1 if i == axis else n for i, n in enumerate(t.shape)]) for t in (x, places)]
+        )
+        wide = [tuple([t.shape[axis] if i == axis else n for i, n in enumerate(shape)])
+                for t in (x, places)]  # fmt: skip
+        x, places = broadcast_to(x, wide[0]), broadcast_to(places, wide[1])
+    return apply(gather, x, *_grid(x, axis, places))
+
+
+@public(name="gather")
+def gather_along(x: Any, dim: int, index: Any) -> Tensor:
+    """Return x[..., index[...], ...] along `dim` (PyTorch's gather: the index may be smaller)."""
+    x = as_tensor(x)
+    (dim,) = normalize_axes(dim, x.ndim, "gather")
+    return apply(gather, x, *_grid(x, dim, as_indices(index, x.shape[dim], "gather")))
+
+
+@public()
+def scatter(x: Any, dim: int, index: Any, src: Any) -> Tensor:
+    """Return x with src written at index along `dim` (PyTorch's scatter)."""
+    return _scattered(scatter_set_, x, dim, index, src, "scatter")
+
+
+@public()
+def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
+    """Return x with src added at index along `dim`; repeated places add up (PyTorch's)."""
+    return _scattered(scatter_add_, x, dim, index, src, "scatter_add")
+
+
+def _scattered(op: Any, x: Any, dim: int, index: Any, src: Any, name: str) -> Tensor:
+    x = as_tensor(x)
+    (dim,) = normalize_axes(dim, x.ndim, name)
+    places = as_indices(index, x.shape[dim], name)
+    v = src if isinstance(src, Tensor) else as_tensor(src, dtype=x.dtype)
+    if v.ndim == 0:
+        v = broadcast_to(v, places.shape)
+    if v.shape != places.shape:
+        v = getitem(v, tuple([slice(0, n) for n in places.shape]))
+    return apply(op, x, v, *_grid(x, dim, places))
+
+
+@public()
+def index_add(x: Any, dim: int, index: Any, source: Any, alpha: float = 1.0) -> Tensor:
+    """Return x with alpha·source added at index along `dim`; repeated places add up."""
+    return _indexed(scatter_add_, x, dim, index, source, alpha)
+
+
+@public()
+def index_copy(x: Any, dim: int, index: Any, source: Any) -> Tensor:
+    """Return x with source written at index along `dim`."""
+    return _indexed(scatter_set_, x, dim, index, source, 1.0)
+
+
+@public()
+def index_fill(x: Any, dim: int, index: Any, value: float) -> Tensor:
+    """Return x with a number written at index along `dim`."""
+    x = as_tensor(x)
+    shape = [len(index) if i == dim % x.ndim else n for i, n in enumerate(x.shape)]
+    filled = wrap(x.backend.full(tuple(shape), value, dtype=x.dtype, device=x.device))
+    return _indexed(scatter_set_, x, dim, index, filled, 1.0)
+
+
+def _indexed(op: Any, x: Any, dim: int, index: Any, source: Any, alpha: float) -> Tensor:
+    x, v = as_tensor(x), as_tensor(source)
+    (dim,) = normalize_axes(dim, x.ndim, "index")
+    places = as_indices(index, x.shape[dim], "index")
+    v = v if alpha == 1.0 else FUNCTIONS["multiply"](v, alpha)
+    if dim == 0:
+        return apply(op, x, v, places)
+    return moveaxis(apply(op, moveaxis(x, dim, 0), moveaxis(v, dim, 0), places), 0, dim)
+
+
+# -- by condition or place ------------------------------------------------------------------------
+
+
+@public()
+def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
+    """Return x with `value` where the mask is true."""
+    return where(mask, value, x)
+
+
+@public()
+def masked_select(x: Any, mask: Any) -> Tensor:
+    """Return the elements of x where the mask is true, one-dimensional."""
+    x, mask = FUNCTIONS["broadcast_arrays"](as_tensor(x), as_tensor(mask))
+    return getitem(x, mask)
+
+
+@public()
+def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
+    """Return x with values written, or added, at the places of index arrays (PyTorch's)."""
+    x = as_tensor(x)
+    places = [as_indices(i, n, "index_put") for i, n in zip(indices, x.shape, strict=False)]
+    shape = broadcast_shapes(*[p.shape for p in places], name="index_put")
+    places = [broadcast_to(p, shape) for p in places]
+    v = broadcast_to(as_tensor(values, dtype=x.dtype), shape + x.shape[len(places) :])
+    return apply(scatter_add_ if accumulate else scatter_set_, x, v, *places)
+
+
+@public(method=False)
+def one_hot(x: Any, num_classes: int = -1) -> Tensor:
+    """Return int64 rows with a one at the given class, zeros elsewhere.
+
+    Raises:
+        IndexingError: a class is negative or not below num_classes.
+    """
+    x = as_tensor(x)
+    if num_classes < 0:
+        num_classes = int(x.backend.tolist(x.backend.max(x._value, axis=None))) + 1
+    flat = as_indices(x, num_classes, "one_hot")
+    if x.size and x.backend.tolist(x.backend.min(x._value, axis=None)) < 0:
+        raise IndexingError(located("one_hot: classes must not be negative"))
+    line = wrap(x.backend.arange(num_classes, device=x.device))
+    return FUNCTIONS["astype"](FUNCTIONS["equal"](expand_dims(flat, -1), line), int64)
