@@ -1,17 +1,18 @@
 """atled: exact gradients wherever arrays live, in plain Python, NumPy, torch.
 
-    import atled as at
-    x = at.tensor([1.0, 2.0], requires_grad=True)
-    (x**2).sum().backward()
-    x.grad                      # tensor([2., 4.])
+import atled as at
+x = at.tensor([1.0, 2.0], requires_grad=True)
+(x**2).sum().backward()
+x.grad                      # tensor([2., 4.])
 """
 
 from math import e, inf, nan, pi
 
-from atled import inspect, optim
+from atled import autograd, inspect, optim
+from atled import functions, testing
+from atled.backends.protocol import current as current_backend
 from atled.backends.protocol import get_default_dtype, set_default_dtype, use
-from atled.core import autograd
-from atled.core.autograd import (
+from atled.core.mode import (
     enable_grad,
     is_grad_enabled,
     no_grad,
@@ -165,9 +166,9 @@ from atled.functions import (
     lgamma,
     linspace,
     log,
-    log10,
     log1p,
     log2,
+    log10,
     log_softmax,
     logaddexp,
     logcumsumexp,

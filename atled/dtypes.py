@@ -11,9 +11,23 @@ from collections.abc import Iterable
 from atled.errors import DTypeError
 
 __all__ = [
-    "DType", "bfloat16", "bool_", "by_name", "float16", "float32", "float64", "int8", "int16",
-    "int32", "int64", "promote", "uint8", "uint16", "uint32", "uint64",
-]  # fmt: skip
+    "DType",
+    "bfloat16",
+    "bool_",
+    "by_name",
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "promote",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+]
 
 
 class DType:
@@ -45,9 +59,20 @@ float32 = DType("float32", "float", 4)
 float64 = DType("float64", "float", 8)
 
 ALL = (
-    bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64,
-    float16, bfloat16, float32, float64,
-)  # fmt: skip
+    bool_,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+    float16,
+    bfloat16,
+    float32,
+    float64,
+)
 _BY_NAME = {d.name: d for d in ALL} | {"half": float16, "float": float32, "double": float64}
 _PYTHON_TYPES = {bool: bool_, int: int64}
 _KIND_RANK = {"bool": 0, "uint": 1, "int": 1, "float": 2}

@@ -34,9 +34,13 @@ logical_xor bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_
 sqrt where matmul zeros_like ones_like full_like
 """.split()
 _OPERATORS = {
-    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul,
-    "divide": operator.truediv, "negative": operator.neg, "pow": operator.pow,
-}  # fmt: skip
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "negative": operator.neg,
+    "pow": operator.pow,
+}
 _DTYPES = {d: np.dtype(d.name) for d in ALL if d is not bfloat16}
 
 
@@ -139,8 +143,9 @@ class NumpyBackend(Backend):
             dtype = bool_ if isinstance(fill, bool) else by_name("int64")
         return np.full(shape, fill, self._native(dtype))[()]
 
-    def arange(self, start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None,
-               device: Any = None) -> Any:  # fmt: skip
+    def arange(
+        self, start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None
+    ) -> Any:
         if stop is None:
             start, stop = 0, start
         if dtype is None and all(isinstance(n, int) for n in (start, stop, step)):

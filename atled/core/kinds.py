@@ -22,9 +22,17 @@ from atled.dtypes import DType, bool_, float32, int64, promote
 from atled.errors import ShapeError
 
 __all__ = [
-    "bilinear", "broadcast_shapes", "constant", "elementwise", "linear", "movement",
-    "normalize_axes", "opaque", "reduced_shape", "reduction",
-]  # fmt: skip
+    "bilinear",
+    "broadcast_shapes",
+    "constant",
+    "elementwise",
+    "linear",
+    "movement",
+    "normalize_axes",
+    "opaque",
+    "reduced_shape",
+    "reduction",
+]
 
 STEP = Absent("its result does not change, or jumps, when its operands change a little")
 
@@ -122,10 +130,18 @@ def elementwise(
 
     return register(
         Op(
-            name=name, kind="elementwise", inputs=inputs, infer=infer, derivative=derivative,
-            operands=operands, weak=weak, broadcasts=len(inputs) > 1,
-            forward=facets.pop("forward", None), door=facets.pop("door", True), **facets,
-        )  # fmt: skip
+            name=name,
+            kind="elementwise",
+            inputs=inputs,
+            infer=infer,
+            derivative=derivative,
+            operands=operands,
+            weak=weak,
+            broadcasts=len(inputs) > 1,
+            forward=facets.pop("forward", None),
+            door=facets.pop("door", True),
+            **facets,
+        )
     )
 
 
@@ -160,13 +176,19 @@ def reduction(
     def infer(x: Spec, *, axis: Any = None, keepdims: bool = False) -> Spec:
         return Spec(reduced_shape(x.shape, axis, keepdims), _RESULTS[result](x.dtype))
 
-    derivative = vjp if isinstance(vjp, Absent) else [_pair(vjp, jvp or Rule.itself(name, ("x",)), ("x",))]
+    derivative = (
+        vjp if isinstance(vjp, Absent) else [_pair(vjp, jvp or Rule.itself(name, ("x",)), ("x",))]
+    )
     facets = {"operands": "same", "infer": infer, "forward": None, "door": True} | facets
     return register(Op(name, "reduction", ("x",), derivative=derivative, **facets))
 
 
 def movement(
-    name: str, *, transpose: Callable[..., Any], shape: Callable[..., tuple[int, ...]], **facets: Any
+    name: str,
+    *,
+    transpose: Callable[..., Any],
+    shape: Callable[..., tuple[int, ...]],
+    **facets: Any,
 ) -> Op:
     """Register an operation that only moves the elements of ``x``; `shape` infers its result's."""
 
@@ -189,9 +211,12 @@ def linear(
 
 
 def bilinear(
-    name: str, *, transposes: Sequence[Callable[..., Any]], inputs: tuple[str, str] = ("a", "b"),
+    name: str,
+    *,
+    transposes: Sequence[Callable[..., Any]],
+    inputs: tuple[str, str] = ("a", "b"),
     **facets: Any,
-) -> Op:  # fmt: skip
+) -> Op:
     """Register an operation that is linear in each of two operands.
 
     Args:
@@ -206,9 +231,13 @@ def bilinear(
 
 
 def opaque(
-    name: str, *, vjps: Sequence[Callable[..., Any] | None],
-    jvps: Sequence[Callable[..., Any] | None], inputs: tuple[str, ...] = ("x",), **facets: Any,
-) -> Op:  # fmt: skip
+    name: str,
+    *,
+    vjps: Sequence[Callable[..., Any] | None],
+    jvps: Sequence[Callable[..., Any] | None],
+    inputs: tuple[str, ...] = ("x",),
+    **facets: Any,
+) -> Op:
     """Register an operation with a rule of its own each way for each operand."""
     derivative = [
         None if vjp is None or jvp is None else _pair(vjp, jvp, inputs)
@@ -218,8 +247,14 @@ def opaque(
     return register(Op(name, "opaque", inputs, derivative=derivative, **facets))
 
 
-def constant(name: str, reason: str | Absent = STEP, *, infer: Callable[..., Any],
-             inputs: tuple[str, ...] = ("x",), **facets: Any) -> Op:  # fmt: skip
+def constant(
+    name: str,
+    reason: str | Absent = STEP,
+    *,
+    infer: Callable[..., Any],
+    inputs: tuple[str, ...] = ("x",),
+    **facets: Any,
+) -> Op:
     """Register an operation whose result does not depend smoothly on its operands."""
     absent = reason if isinstance(reason, Absent) else Absent(reason)
     facets = {"forward": None} | facets

@@ -54,7 +54,7 @@ class Spec(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """Inputs to test an operation on: operand shapes (or nested lists) and static parameters.
+    """Inputs to test an operation on: a shape or a nested list an operand, static parameters.
 
     `domain` overrides the record's for this sample.
     """
@@ -219,10 +219,7 @@ class Derivative:
 
     def pull(self, node: Any, xp: Any, saved: tuple[Any, ...], g: Any) -> list[Any]:
         """Map the cotangent of the result to those of the operands in `positions`."""
-        return [
-            g if rule is None else _call(rule, node, xp, saved, g)
-            for rule in self.pulls
-        ]
+        return [g if rule is None else _call(rule, node, xp, saved, g) for rule in self.pulls]
 
     def push(self, node: Any, xp: Any, saved: tuple[Any, ...], tangents: list[Any]) -> Any:
         """Map tangents of the operands in `positions` (None: zero) to that of the result."""

@@ -1,8 +1,8 @@
 """The public face of the records: functions, the Tensor's methods, operators and aliases.
 
 `FUNCTIONS` holds every public function by name and by alias. A record with `door` gets its
-function from its kind; a composite, or a record whose arguments need a door of their own, is a Python
-function under `@public`.
+function from its kind; a composite, or a record whose arguments need a door of their own, is a
+Python function under `@public`.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,10 +10,11 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from atled.config import grad_mode
+from atled.core.apply import apply, as_tensor, replace
 from atled.core.autograd import backward, gradients, register_hook, retain_grad
 from atled.core.kinds import normalize_axes
 from atled.core.op import REGISTRY, Op, Sample
-from atled.core.tensor import Tensor, apply, as_tensor, wrap
+from atled.core.tensor import Tensor, wrap
 from atled.errors import GradError, located
 
 __all__ = ["COMPOSITES", "FUNCTIONS", "in_place", "install", "public", "update"]
@@ -31,8 +32,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Composite:
     """A public function written with others: what the tests and the table need of it."""
 
-    def __init__(self, function: Callable[..., Any], samples: tuple[Sample, ...],
-                 domain: tuple[float, float], reference: str | None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        samples: tuple[Sample, ...],
+        domain: tuple[float, float],
+        reference: str | None,
+    ) -> None:
         self.name, self.function = function.__name__, function
         self.samples, self.domain, self.reference = samples, domain, reference
 
@@ -129,8 +135,9 @@ def _reducer(op: Op) -> Callable[..., Any]:
 
 def spelled(function: F) -> F:
     """Let a function take PyTorch's names of arguments (`dim`, `keepdim`) for its own."""
-    names = function.__code__.co_varnames[: function.__code__.co_argcount
-                                          + function.__code__.co_kwonlyargcount]  # fmt: skip
+    names = function.__code__.co_varnames[
+        : function.__code__.co_argcount + function.__code__.co_kwonlyargcount
+    ]
 
     @wraps(function)
     def inside(*args: Any, **kwargs: Any) -> Any:
@@ -146,25 +153,51 @@ def names_fit(kwargs: dict[str, Any], names: tuple[str, ...]) -> bool:
     return all(key in names for key in kwargs)
 
 
-# -- operators ----------------------------------------------------------------------------------
+# -- operators
 
 _OPERATORS = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide",
-    "floordiv": "floor_divide", "mod": "remainder", "pow": "pow", "matmul": "matmul",
-    "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
-    "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
-}  # fmt: skip
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "pow",
+    "matmul": "matmul",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+    "lshift": "bitwise_left_shift",
+    "rshift": "bitwise_right_shift",
+}
 _COMPARISONS = {
-    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal",
-    "gt": "greater", "ge": "greater_equal",
-}  # fmt: skip
+    "eq": "equal",
+    "ne": "not_equal",
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+}
 _UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "bitwise_invert"}
 _IN_PLACE_METHODS = {
-    "add_": "add", "sub_": "subtract", "mul_": "multiply", "div_": "divide", "pow_": "pow",
-    "neg_": "negative", "abs_": "abs", "exp_": "exp", "log_": "log", "sqrt_": "sqrt",
-    "clamp_": "clip", "clip_": "clip", "sigmoid_": "sigmoid", "tanh_": "tanh", "relu_": "relu",
-    "masked_fill_": "masked_fill", "index_add_": "index_add",
-}  # fmt: skip
+    "add_": "add",
+    "sub_": "subtract",
+    "mul_": "multiply",
+    "div_": "divide",
+    "pow_": "pow",
+    "neg_": "negative",
+    "abs_": "abs",
+    "exp_": "exp",
+    "log_": "log",
+    "sqrt_": "sqrt",
+    "clamp_": "clip",
+    "clip_": "clip",
+    "sigmoid_": "sigmoid",
+    "tanh_": "tanh",
+    "relu_": "relu",
+    "masked_fill_": "masked_fill",
+    "index_add_": "index_add",
+}
 
 
 def install() -> None:
@@ -228,25 +261,33 @@ def update(x: Tensor, compute: Callable[[], Tensor], operands: Any = ()) -> Tens
         ShapeError, DTypeError: the new value does not fit x.
     """
     if not (x.requires_grad and x.is_leaf):
-        return x.replace(compute())
-    if grad_mode.enabled and any(isinstance(o, Tensor) and o.requires_grad and o is not x
-                                 for o in operands):  # fmt: skip
-        raise GradError(located(
-            "an in-place update of a leaf is not recorded, and the gradient of its operand would "
-            "be lost; write x = x + y, or put the update under no_grad, or detach the operand"
-        ))  # fmt: skip
+        return replace(x, compute())
+    if grad_mode.enabled and any(
+        isinstance(o, Tensor) and o.requires_grad and o is not x for o in operands
+    ):
+        raise GradError(
+            located(
+                "an in-place update of a leaf is not recorded, and the gradient of its operand would "
+                "be lost; write x = x + y, or put the update under no_grad, or detach the operand"
+            )
+        )
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
-        return x.replace(compute())
+        return replace(x, compute())
     finally:
         grad_mode.enabled = before
 
 
-# -- methods that are not functions ----------------------------------------------------------------
+# -- methods that are not functions
 
 
-def _backward(self: Tensor, gradient: Any = None, retain_graph: bool | None = None,
-              create_graph: bool = False, inputs: Any = None) -> None:  # fmt: skip
+def _backward(
+    self: Tensor,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
     """Add the gradients of this Tensor to `.grad` of the leaves; see `autograd.backward`."""
     backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph, inputs=inputs)
 
@@ -265,6 +306,7 @@ def _fill(self: Tensor, value: Any) -> Tensor:
 
 def _copy(self: Tensor, source: Any) -> Tensor:
     """Give this Tensor the value of another, broadcast and cast to its own shape and dtype."""
+
     def compute() -> Tensor:
         new = source if isinstance(source, Tensor) else wrap(self.backend.asarray(source))
         new = FUNCTIONS["astype"](new, self.dtype)
@@ -289,11 +331,23 @@ def _contains(self: Tensor, value: Any) -> bool:
     return bool(FUNCTIONS["any"](FUNCTIONS["equal"](self, value)))
 
 
+def _set_data(self: Tensor, new: Any) -> None:
+    replace(self, as_tensor(new).detach())
+
+
 _METHODS: dict[str, Callable[..., Any]] = {
-    "backward": _backward, "gradients": gradients, "register_hook": register_hook,
-    "retain_grad": retain_grad, "zero_": _zero, "fill_": _fill, "copy_": _copy,
-    "detach_": _detach_in_place, "__iter__": _iterate, "__contains__": _contains,
-    "dim": lambda self: self.ndim, "numel": lambda self: self.size,
+    "backward": _backward,
+    "gradients": gradients,
+    "register_hook": register_hook,
+    "retain_grad": retain_grad,
+    "zero_": _zero,
+    "fill_": _fill,
+    "copy_": _copy,
+    "detach_": _detach_in_place,
+    "__iter__": _iterate,
+    "__contains__": _contains,
+    "dim": lambda self: self.ndim,
+    "numel": lambda self: self.size,
     "is_floating_point": lambda self: self.dtype.is_floating_point,
     "float": lambda self: FUNCTIONS["astype"](self, "float32"),
     "double": lambda self: FUNCTIONS["astype"](self, "float64"),
@@ -302,15 +356,17 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "int": lambda self: FUNCTIONS["astype"](self, "int32"),
     "bool": lambda self: FUNCTIONS["astype"](self, "bool"),
     "type_as": lambda self, other: FUNCTIONS["astype"](self, other.dtype),
-    "cpu": lambda self: self.to("cpu"), "cuda": lambda self: self.to("cuda"),
-    "element_size": lambda self: self.dtype.itemsize, "contiguous": lambda self: self,
+    "cpu": lambda self: self.to("cpu"),
+    "cuda": lambda self: self.to("cuda"),
+    "element_size": lambda self: self.dtype.itemsize,
+    "contiguous": lambda self: self,
     "expand_as": lambda self, other: FUNCTIONS["broadcast_to"](self, other.shape),
     "view_as": lambda self, other: FUNCTIONS["reshape"](self, other.shape),
     "new_zeros": lambda self, *shape: _new_full(self, shape, 0),
     "new_ones": lambda self, *shape: _new_full(self, shape, 1),
     "new_full": lambda self, shape, value: _new_full(self, (shape,), value),
     "new_tensor": lambda self, data: wrap(self.backend.asarray(data, dtype=self.dtype)),
-}  # fmt: skip
+}
 
 
 def _new_full(x: Tensor, shape: Any, value: Any) -> Tensor:
@@ -332,5 +388,6 @@ def install_methods() -> None:
     """Put on the Tensor the methods that are no public functions."""
     for name, function in _METHODS.items():
         setattr(Tensor, name, function)
+    Tensor.data = Tensor.data.setter(_set_data)  # type: ignore[method-assign]
     Tensor.T = property(_transposed)  # type: ignore[attr-defined]
     Tensor.mT = property(_matrix_transposed)  # type: ignore[attr-defined]

@@ -41,16 +41,34 @@ class Node:
     """
 
     __slots__ = (
-        "__dict__", "__weakref__", "derivative", "dtype", "number", "parents", "saved", "shape",
-        "shapes", "static", "xp",
-    )  # fmt: skip
+        "__dict__",
+        "__weakref__",
+        "derivative",
+        "dtype",
+        "number",
+        "parents",
+        "saved",
+        "shape",
+        "shapes",
+        "static",
+        "xp",
+    )
     # Seldom set, so not slots: each assignment in __init__ would cost every operation 15 ns.
     hooks: list[Callable[[Any], Any]] | None = None
     port: int | None = None
     stop: Any = None
 
-    def __init__(self, derivative: Any, parents: tuple["Node", ...], saved: Any, static: Any,
-                 xp: Any, shape: Any, dtype: Any, shapes: Any) -> None:  # fmt: skip
+    def __init__(
+        self,
+        derivative: Any,
+        parents: tuple["Node", ...],
+        saved: Any,
+        static: Any,
+        xp: Any,
+        shape: Any,
+        dtype: Any,
+        shapes: Any,
+    ) -> None:
         self.derivative = derivative
         self.parents = parents
         self.saved = saved
@@ -72,8 +90,7 @@ class Node:
     @property
     def next_functions(self) -> tuple[tuple["Node", int], ...]:
         """The nodes of its operands that need a gradient, each with the output's number."""
-        return tuple((p.parents[0], p.port) if p.port is not None else (p, 0)
-                     for p in self.parents)  # fmt: skip
+        return tuple((p.parents[0], p.port) if p.port is not None else (p, 0) for p in self.parents)
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
@@ -189,8 +206,14 @@ def walk_back(
     return nodes
 
 
-def _accumulate(node: Node, parents: Any, parts: list[Any], cotangents: dict[Node, Any],
-                needed: set[Node] | None, tensors: Any) -> None:  # fmt: skip
+def _accumulate(
+    node: Node,
+    parents: Any,
+    parts: list[Any],
+    cotangents: dict[Node, Any],
+    needed: set[Node] | None,
+    tensors: Any,
+) -> None:
     shapes = node.shapes
     for i, parent in enumerate(parents):
         c = parts[i]

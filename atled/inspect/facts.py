@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from atled.backends.protocol import namespace_of
-from atled.core.op import Derivative
+from atled.core.op import SUFFIXES, Derivative
 from atled.core.tape import Node
 from atled.dtypes import as_dtype, float32
 from atled.errors import AtledError
@@ -81,7 +81,7 @@ def saved_of(node: Node) -> list[Saved]:
         pairs = [(f"saved[{i}]", getattr(t, "array", t)) for i, t in enumerate(kept)]
     out = []
     for name, value in pairs:
-        many = isinstance(value, tuple) and not name.endswith("_shape")
+        many = isinstance(value, tuple) and not name.endswith(SUFFIXES)
         if many and all(hasattr(v, "shape") for v in value):
             out += [_saved(f"{name}[{i}]", v) for i, v in enumerate(value)]
         else:

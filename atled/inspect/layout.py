@@ -218,7 +218,7 @@ def _pulls(net: _Net, rows: list[list[int]]) -> tuple[Pulls, Pulls, list[float]]
 
     def pull(near: list[int], length: list[int], back: Edges) -> list[tuple[int, float]]:
         longest = max([length[n] for n in near], default=0)
-        return [(n, (1.0 if length[n] == longest else 0.05) / len(back[n])) for n in near]
+        return [(n, (1.0 if length[n] == longest else 0.01) / len(back[n])) for n in near]
 
     ups = [pull(near, depth, net.down) for near in net.up]
     downs = [pull(near, tail, net.up) for near in net.down]

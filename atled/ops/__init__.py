@@ -19,6 +19,16 @@ from atled.ops import (
 install()
 
 __all__ = [
-    "cast", "contract", "conv", "create", "elementwise", "index", "random", "reduce", "select",
-    "shape", "sort", "special",
-]  # fmt: skip
+    "cast",
+    "contract",
+    "conv",
+    "create",
+    "elementwise",
+    "index",
+    "random",
+    "reduce",
+    "select",
+    "shape",
+    "sort",
+    "special",
+]

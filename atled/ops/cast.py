@@ -4,10 +4,11 @@ from typing import Any
 
 from atled.backends.protocol import default_dtype, load
 from atled.backends.protocol import names as backend_names
+from atled.core.apply import apply, as_tensor
 from atled.core.kinds import linear
 from atled.core.op import Sample, Spec
 from atled.core.surface import public
-from atled.core.tensor import Tensor, apply, as_tensor, wrap
+from atled.core.tensor import Tensor, wrap
 from atled.dtypes import as_dtype, float64
 from atled.errors import GradError, located
 
@@ -15,15 +16,16 @@ cast = linear(
     "astype",
     transpose=lambda xp, g, x_dtype: xp.astype(g, dtype=x_dtype),
     infer=lambda x, *, dtype: Spec(x.shape, dtype),
-    samples=(Sample(((3, 4),), {"dtype": float64}),), reference="reference.astype",
+    samples=(Sample(((3, 4),), {"dtype": float64}),),
+    reference="reference.astype",
     doc="Convert to another dtype.",
-)  # fmt: skip
+)
 move = linear(
     "to_device",
     transpose=lambda xp, g, x_device: xp.to_device(g, device=x_device),
     infer=lambda x, *, device: x,
     doc="Move to another device of the same backend.",
-)  # fmt: skip
+)
 
 
 @public()
@@ -75,10 +77,12 @@ def _in_backend(x: Tensor, name: str) -> Tensor:
     if x.backend.name == name:
         return x
     if x.requires_grad and not x.is_leaf:
-        raise GradError(located(
-            f"a Tensor of the {x.backend.name} backend with a gradient cannot move to {name}: "
-            "gradients do not cross backends; detach() it first"
-        ))  # fmt: skip
+        raise GradError(
+            located(
+                f"a Tensor of the {x.backend.name} backend with a gradient cannot move to {name}: "
+                "gradients do not cross backends; detach() it first"
+            )
+        )
     backend = load(name)
     data = x.backend.tolist(x._value) if name == "python" else x.backend.present(x._value)
     moved = backend.asarray(data, dtype=x.dtype if x.dtype in backend.dtypes else None)

@@ -8,10 +8,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from atled.core.apply import apply, as_tensor
 from atled.core.kinds import bilinear, broadcast_shapes, normalize_axes
 from atled.core.op import Sample, Spec
 from atled.core.surface import FUNCTIONS, public, spelled
-from atled.core.tensor import Tensor, apply, as_tensor
+from atled.core.tensor import Tensor
 from atled.errors import ShapeError, located
 from atled.ops.elementwise import multiply
 from atled.ops.reduce import sum_
@@ -35,14 +36,20 @@ def _flipped(xp: Any, x: Any) -> Any:
 
 
 matmul_ = bilinear(
-    "matmul", infer=_matmul_spec, broadcasts=True,
+    "matmul",
+    infer=_matmul_spec,
+    broadcasts=True,
     transposes=[
         lambda xp, g, b: xp.matmul(g, _flipped(xp, b)),
         lambda xp, g, a: xp.matmul(_flipped(xp, a), g),
     ],
-    samples=(Sample(((2, 3), (3, 4))), Sample(((5, 2, 3), (3, 4))), Sample(((2, 1, 2, 3), (4, 3, 2)))),
+    samples=(
+        Sample(((2, 3), (3, 4))),
+        Sample(((5, 2, 3), (3, 4))),
+        Sample(((2, 1, 2, 3), (4, 3, 2))),
+    ),
     doc="Matrix product of the last two axes; leading axes broadcast.",
-)  # fmt: skip
+)
 
 
 @public()
@@ -59,18 +66,21 @@ def matmul(a: Any, b: Any) -> Tensor:
         raise ShapeError(located(f"matmul: operands need an axis; shapes {a.shape} and {b.shape}"))
     if a.shape[-1] != b.shape[0 if b.ndim == 1 else -2]:
         raise ShapeError(located(f"matmul: shapes {a.shape} and {b.shape} do not fit"))
-    y = apply(matmul_, expand_dims(a, 0) if a.ndim == 1 else a,
-              expand_dims(b, 1) if b.ndim == 1 else b)  # fmt: skip
+    y = apply(
+        matmul_, expand_dims(a, 0) if a.ndim == 1 else a, expand_dims(b, 1) if b.ndim == 1 else b
+    )
     shape = y.shape[:-2] + y.shape[-2:-1] * (a.ndim > 1) + y.shape[-1:] * (b.ndim > 1)
     return reshape(y, shape)
 
 
 def _needs(name: str, ndims: tuple[int, int], a: Tensor, b: Tensor) -> None:
     if (a.ndim, b.ndim) != ndims:
-        raise ShapeError(located(
-            f"{name}: operands of {ndims[0]} and {ndims[1]} dimensions are needed; "
-            f"found shapes {a.shape} and {b.shape}"
-        ))  # fmt: skip
+        raise ShapeError(
+            located(
+                f"{name}: operands of {ndims[0]} and {ndims[1]} dimensions are needed; "
+                f"found shapes {a.shape} and {b.shape}"
+            )
+        )
 
 
 @public()
@@ -99,7 +109,7 @@ def mv(a: Any, b: Any) -> Tensor:
 
 @public("inner")
 def dot(a: Any, b: Any) -> Tensor:
-    """Sum of products over the last axis of a and, for matrices, the last but one of b (NumPy's)."""
+    """Sum of products over the last axis of a and the last but one of b, as NumPy's dot."""
     a, b = as_tensor(a), as_tensor(b)
     if a.ndim == 0 or b.ndim == 0:
         return apply(multiply, a, b)
@@ -120,8 +130,12 @@ def outer(a: Any, b: Any) -> Tensor:
     return apply(multiply, expand_dims(a, 1), expand_dims(b, 0))
 
 
-@public(samples=(Sample(((2, 3, 4), (4, 3, 5)), {"axes": ((1, 2), (1, 0))}),
-                 Sample(((2, 3), (3, 4)), {"axes": 1})))  # fmt: skip
+@public(
+    samples=(
+        Sample(((2, 3, 4), (4, 3, 5)), {"axes": ((1, 2), (1, 0))}),
+        Sample(((2, 3), (3, 4)), {"axes": 1}),
+    )
+)
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     """Sum of products over the given axes: a number of shared ones, or two sequences.
 
@@ -136,9 +150,11 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     of_a = normalize_axes(tuple(of_a), a.ndim, "tensordot")
     of_b = normalize_axes(tuple(of_b), b.ndim, "tensordot")
     if [a.shape[i] for i in of_a] != [b.shape[i] for i in of_b]:
-        raise ShapeError(located(
-            f"tensordot: axes {of_a} of shape {a.shape} and {of_b} of {b.shape} differ in length"
-        ))  # fmt: skip
+        raise ShapeError(
+            located(
+                f"tensordot: axes {of_a} of shape {a.shape} and {of_b} of {b.shape} differ in length"
+            )
+        )
     keep_a = [i for i in range(a.ndim) if i not in of_a]
     keep_b = [i for i in range(b.ndim) if i not in of_b]
     n = math.prod(a.shape[i] for i in of_a)
@@ -148,7 +164,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     return reshape(apply(matmul_, rows, columns), shape)
 
 
-# -- einsum ---------------------------------------------------------------------------------------
+# -- einsum
 
 
 @public(method=False)
@@ -161,16 +177,22 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     Raises:
         ShapeError: letters and shapes do not match.
     """
-    tensors = [as_tensor(x) for x in (operands[0] if len(operands) == 1
-               and isinstance(operands[0], (list, tuple)) else operands)]  # fmt: skip
+    tensors = [
+        as_tensor(x)
+        for x in (
+            operands[0]
+            if len(operands) == 1 and isinstance(operands[0], (list, tuple))
+            else operands
+        )
+    ]
     terms, output = _read_equation(equation, tensors)
     sizes: dict[str, int] = {}
     for term, t in zip(terms, tensors, strict=True):
         for letter, n in zip(term, t.shape, strict=True):
             if sizes.setdefault(letter, n) != n and 1 not in (n, sizes[letter]):
-                raise ShapeError(located(
-                    f"einsum {equation!r}: axis {letter!r} is {sizes[letter]} and {n} long"
-                ))  # fmt: skip
+                raise ShapeError(
+                    located(f"einsum {equation!r}: axis {letter!r} is {sizes[letter]} and {n} long")
+                )
             sizes[letter] = max(sizes[letter], n)
     term, t = _diagonals(terms[0], tensors[0])
     for i in range(1, len(tensors)):
@@ -184,9 +206,9 @@ def _read_equation(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str],
     left, arrow, output = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(tensors):
-        raise ShapeError(located(
-            f"einsum {equation!r}: {len(terms)} terms for {len(tensors)} operands"
-        ))  # fmt: skip
+        raise ShapeError(
+            located(f"einsum {equation!r}: {len(terms)} terms for {len(tensors)} operands")
+        )
     spare = [chr(c) for c in range(0x391, 0x3C9)]
     widest = 0
     for i, (term, t) in enumerate(zip(terms, tensors, strict=True)):
@@ -195,14 +217,17 @@ def _read_equation(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str],
             widest = max(widest, width)
             terms[i] = term.replace("...", "".join(spare[:width][::-1]))
         if len(terms[i]) != t.ndim:
-            raise ShapeError(located(
-                f"einsum {equation!r}: term {term!r} does not name the axes of shape {t.shape}"
-            ))  # fmt: skip
+            raise ShapeError(
+                located(
+                    f"einsum {equation!r}: term {term!r} does not name the axes of shape {t.shape}"
+                )
+            )
     rest = "".join(spare[:widest][::-1])
     if not arrow:
         letters = "".join(terms)
-        output = rest + "".join(sorted(c for c in set(letters) if letters.count(c) == 1
-                                       and c not in rest))  # fmt: skip
+        output = rest + "".join(
+            sorted(c for c in set(letters) if letters.count(c) == 1 and c not in rest)
+        )
     output = output.replace("...", rest)
     missing = [c for c in output if c not in "".join(terms)]
     if missing or len(set(output)) != len(output):
@@ -240,14 +265,22 @@ def _contract(term: str, t: Tensor, other: str, u: Tensor, later: str) -> tuple[
     return "".join(batch + rows + columns), reshape(y, shape)
 
 
-def _arranged(t: Tensor, term: str, batch: list[str], first: list[str], second: list[str],
-              size: dict[str, int]) -> Tensor:  # fmt: skip
+def _arranged(
+    t: Tensor,
+    term: str,
+    batch: list[str],
+    first: list[str],
+    second: list[str],
+    size: dict[str, int],
+) -> Tensor:
     order = batch + first + second
     t = permute_dims(t, [term.index(c) for c in order]) if order else t
     full = tuple(size[c] for c in order)
     t = t if t.shape == full else FUNCTIONS["broadcast_to"](t, full)
     lead = [size[c] for c in batch]
-    return reshape(t, (*lead, math.prod(size[c] for c in first), math.prod(size[c] for c in second)))
+    return reshape(
+        t, (*lead, math.prod(size[c] for c in first), math.prod(size[c] for c in second))
+    )
 
 
 def _sum_out(t: Tensor, term: str, needed: str) -> tuple[Tensor, str]:

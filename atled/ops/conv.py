@@ -11,18 +11,21 @@ import itertools
 import math
 from typing import Any
 
+from atled.core.apply import apply, as_tensor
 from atled.core.kinds import bilinear
 from atled.core.op import Sample, Spec
 from atled.core.surface import public
-from atled.core.tensor import Tensor, apply, as_tensor
+from atled.core.tensor import Tensor
 from atled.errors import ShapeError
 
 STATIC = {"stride": (1,), "padding": (1,), "dilation": (1,), "groups": 1}
 
 
 def _out_sizes(spatial: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> list[int]:
-    return [(n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, k, s, p, d in zip(spatial, kernel, stride, padding, dilation, strict=True)]  # fmt: skip
+    return [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(spatial, kernel, stride, padding, dilation, strict=True)
+    ]
 
 
 def _conv_spec(x: Spec, w: Spec, *, stride: Any, padding: Any, dilation: Any, groups: int) -> Spec:
@@ -45,10 +48,14 @@ def _conv_spec(x: Spec, w: Spec, *, stride: Any, padding: Any, dilation: Any, gr
 def _offsets(kernel: Any, out: Any, stride: Any, dilation: Any) -> list[Any]:
     """Return for each place of the kernel the slice of the padded image that it multiplies."""
     return [
-        tuple([(o * d, o * d + s * (m - 1) + 1, s)
-               for o, d, s, m in zip(place, dilation, stride, out, strict=True)])
+        tuple(
+            [
+                (o * d, o * d + s * (m - 1) + 1, s)
+                for o, d, s, m in zip(place, dilation, stride, out, strict=True)
+            ]
+        )
         for place in itertools.product(*[range(k) for k in kernel])
-    ]  # fmt: skip
+    ]
 
 
 def _padded(xp: Any, x: Any, padding: Any) -> Any:
@@ -78,7 +85,9 @@ def _forward(xp: Any, x: Any, w: Any, **static: Any) -> Any:
     groups, o = static["groups"], w.shape[0]
     if x.shape[1] != w.shape[1] * groups:
         raise ShapeError("conv: channels do not match")
-    out = _out_sizes(x.shape[2:], w.shape[2:], static["stride"], static["padding"], static["dilation"])
+    out = _out_sizes(
+        x.shape[2:], w.shape[2:], static["stride"], static["padding"], static["dilation"]
+    )
     columns = _patches(xp, x, w.shape[2:], out, static, groups)
     rows = xp.reshape(w, shape=(groups, o // groups, math.prod(w.shape[1:])))
     y = xp.reshape(xp.matmul(rows, columns), shape=(o, x.shape[0], *out))
@@ -122,60 +131,99 @@ def _to_weight(xp: Any, x: Any, g: Any, *, shape: Any, **static: Any) -> Any:
 
 _SAMPLES = (
     ((2, 3, 5), (4, 3, 3), {"stride": (1,), "padding": (1,), "dilation": (1,), "groups": 1}),
-    ((2, 4, 6, 5), (4, 2, 3, 2), {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 2}),
+    (
+        (2, 4, 6, 5),
+        (4, 2, 3, 2),
+        {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 2},
+    ),
 )
 conv_ = bilinear(
-    "conv", inputs=("x", "w"), forward=_forward, infer=_conv_spec,
+    "conv",
+    inputs=("x", "w"),
+    forward=_forward,
+    infer=_conv_spec,
     transposes=[
         lambda xp, g, w, x_shape, stride, padding, dilation, groups: xp.conv_input(
-            g, w, shape=tuple(x_shape), stride=stride, padding=padding, dilation=dilation,
+            g,
+            w,
+            shape=tuple(x_shape),
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
             groups=groups,
         ),
         lambda xp, g, x, w_shape, stride, padding, dilation, groups: xp.conv_weight(
-            x, g, shape=tuple(w_shape), stride=stride, padding=padding, dilation=dilation,
+            x,
+            g,
+            shape=tuple(w_shape),
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
             groups=groups,
         ),
     ],
-    samples=tuple(Sample((x, w), s) for x, w, s in _SAMPLES), reference="reference.conv",
+    samples=tuple(Sample((x, w), s) for x, w, s in _SAMPLES),
+    reference="reference.conv",
     doc="Slide a kernel over an image: Σ over channels and places of the kernel.",
-)  # fmt: skip
+)
 conv_input = bilinear(
-    "conv_input", inputs=("g_", "w"), forward=_to_input,
+    "conv_input",
+    inputs=("g_", "w"),
+    forward=_to_input,
     infer=lambda g_, w, *, shape, **static: Spec(tuple(shape), g_.dtype),
     transposes=[
         lambda xp, g, w, stride, padding, dilation, groups: xp.conv(
             g, w, stride=stride, padding=padding, dilation=dilation, groups=groups
         ),
         lambda xp, g, g_, w_shape, stride, padding, dilation, groups: xp.conv_weight(
-            g, g_, shape=tuple(w_shape), stride=stride, padding=padding, dilation=dilation,
+            g,
+            g_,
+            shape=tuple(w_shape),
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
             groups=groups,
         ),
     ],
-    samples=(Sample(((2, 4, 5), (4, 3, 3)), {**STATIC, "shape": (2, 3, 5)}),
-             Sample(((2, 4, 3, 3), (4, 2, 3, 2)), {**_SAMPLES[1][2], "shape": (2, 4, 6, 5)})),
-    reference="reference.conv_input", doc="The transpose of conv in its image.",
-)  # fmt: skip
+    samples=(
+        Sample(((2, 4, 5), (4, 3, 3)), {**STATIC, "shape": (2, 3, 5)}),
+        Sample(((2, 4, 3, 3), (4, 2, 3, 2)), {**_SAMPLES[1][2], "shape": (2, 4, 6, 5)}),
+    ),
+    reference="reference.conv_input",
+    doc="The transpose of conv in its image.",
+)
 conv_weight = bilinear(
-    "conv_weight", inputs=("x", "g_"), forward=_to_weight,
+    "conv_weight",
+    inputs=("x", "g_"),
+    forward=_to_weight,
     infer=lambda x, g_, *, shape, **static: Spec(tuple(shape), x.dtype),
     transposes=[
         lambda xp, g, g_, x_shape, stride, padding, dilation, groups: xp.conv_input(
-            g_, g, shape=tuple(x_shape), stride=stride, padding=padding, dilation=dilation,
+            g_,
+            g,
+            shape=tuple(x_shape),
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
             groups=groups,
         ),
         lambda xp, g, x, stride, padding, dilation, groups: xp.conv(
             x, g, stride=stride, padding=padding, dilation=dilation, groups=groups
         ),
     ],
-    samples=(Sample(((2, 3, 5), (2, 4, 5)), {**STATIC, "shape": (4, 3, 3)}),
-             Sample(((2, 4, 6, 5), (2, 4, 3, 3)), {**_SAMPLES[1][2], "shape": (4, 2, 3, 2)})),
-    reference="reference.conv_weight", doc="The transpose of conv in its kernel.",
-)  # fmt: skip
+    samples=(
+        Sample(((2, 3, 5), (2, 4, 5)), {**STATIC, "shape": (4, 3, 3)}),
+        Sample(((2, 4, 6, 5), (2, 4, 3, 3)), {**_SAMPLES[1][2], "shape": (4, 2, 3, 2)}),
+    ),
+    reference="reference.conv_weight",
+    doc="The transpose of conv in its kernel.",
+)
 
 
 @public(method=False)
-def conv(x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-         groups: int = 1) -> Tensor:  # fmt: skip
+def conv(
+    x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Tensor:
     """Convolve (N, C, *spatial) with (O, C / groups, *kernel), over one to three axes.
 
     Args:
@@ -191,20 +239,37 @@ def conv(x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
 
 
 @public(method=False)
-def conv_transpose(x: Any, w: Any, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
-                   dilation: Any = 1, groups: int = 1) -> Tensor:  # fmt: skip
+def conv_transpose(
+    x: Any,
+    w: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
     """The transpose of `conv`: x (N, C, *spatial), w (C, O / groups, *kernel).
 
     The result is (n - 1)·stride - 2·padding + dilation·(k - 1) + output_padding + 1 long.
     """
     x, w = as_tensor(x), as_tensor(w)
     n = x.ndim - 2
-    s, p, extra, d = ([v] * n if isinstance(v, int) else list(v)
-                      for v in (stride, padding, output_padding, dilation))  # fmt: skip
+    s, p, extra, d = (
+        [v] * n if isinstance(v, int) else list(v)
+        for v in (stride, padding, output_padding, dilation)
+    )
     spatial = [
         (x.shape[i + 2] - 1) * s[i] - 2 * p[i] + d[i] * (w.shape[i + 2] - 1) + extra[i] + 1
         for i in range(n)
     ]
     shape = (x.shape[0], w.shape[1] * groups, *spatial)
-    return apply(conv_input, x, w, shape=shape, stride=tuple(s), padding=tuple(p),
-                 dilation=tuple(d), groups=groups)  # fmt: skip
+    return apply(
+        conv_input,
+        x,
+        w,
+        shape=shape,
+        stride=tuple(s),
+        padding=tuple(p),
+        dilation=tuple(d),
+        groups=groups,
+    )

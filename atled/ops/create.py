@@ -9,15 +9,17 @@ from typing import Any
 
 from atled.backends.protocol import current, default_dtype, load, namespace_of
 from atled.config import settings
+from atled.core.apply import as_tensor
 from atled.core.surface import FUNCTIONS, public
-from atled.core.tensor import Tensor, as_tensor, wrap
+from atled.core.tensor import Tensor, wrap
 from atled.dtypes import DType, as_dtype, bool_, int64
 from atled.errors import ShapeError, located
 
 
 @public(method=False)
-def tensor(data: Any, dtype: Any = None, device: str | None = None,
-           requires_grad: bool = False) -> Tensor:  # fmt: skip
+def tensor(
+    data: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
     """Make a Tensor from nested lists, a number, or an array of any library; always a copy.
 
     Args:
@@ -42,8 +44,13 @@ def tensor(data: Any, dtype: Any = None, device: str | None = None,
 
 
 @public("as_tensor", method=False)
-def asarray(data: Any, dtype: Any = None, device: str | None = None, copy: bool | None = None,
-            backend: str | None = None) -> Tensor:  # fmt: skip
+def asarray(
+    data: Any,
+    dtype: Any = None,
+    device: str | None = None,
+    copy: bool | None = None,
+    backend: str | None = None,
+) -> Tensor:
     """Return data as a Tensor: itself if it is one and nothing else is asked for.
 
     Args:
@@ -100,43 +107,71 @@ def _made(x: Any, requires_grad: bool) -> Tensor:
 
 
 @public(method=False)
-def zeros(shape: Any, *rest: int, dtype: Any = None, device: str | None = None,
-          requires_grad: bool = False) -> Tensor:  # fmt: skip
+def zeros(
+    shape: Any,
+    *rest: int,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Make a Tensor of zeros; the shape as a sequence or as several numbers."""
     xp, wanted, where = place(dtype, device)
     return _made(xp.zeros(as_shape(shape, rest), dtype=wanted, device=where), requires_grad)
 
 
 @public(method=False)
-def ones(shape: Any, *rest: int, dtype: Any = None, device: str | None = None,
-         requires_grad: bool = False) -> Tensor:  # fmt: skip
+def ones(
+    shape: Any,
+    *rest: int,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Make a Tensor of ones; the shape as a sequence or as several numbers."""
     xp, wanted, where = place(dtype, device)
     return _made(xp.ones(as_shape(shape, rest), dtype=wanted, device=where), requires_grad)
 
 
 @public(method=False)
-def empty(shape: Any, *rest: int, dtype: Any = None, device: str | None = None,
-          requires_grad: bool = False) -> Tensor:  # fmt: skip
+def empty(
+    shape: Any,
+    *rest: int,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Make a Tensor whose values do not matter yet: zeros here, so that nothing is random."""
     return zeros(as_shape(shape, rest), dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 @public(method=False)
-def full(shape: Any, fill_value: Any, dtype: Any = None, device: str | None = None,
-         requires_grad: bool = False) -> Tensor:  # fmt: skip
+def full(
+    shape: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Make a Tensor with one value everywhere; the dtype follows the value unless given."""
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     if dtype is None and not isinstance(fill_value, float):
         dtype = bool_ if isinstance(fill_value, bool) else int64
     xp, wanted, where = place(dtype, device)
-    return _made(xp.full(as_shape(shape, ()), fill_value, dtype=wanted, device=where), requires_grad)
+    return _made(
+        xp.full(as_shape(shape, ()), fill_value, dtype=wanted, device=where), requires_grad
+    )
 
 
 @public(method=False)
-def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None,
-           device: str | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
+def arange(
+    start: Any,
+    stop: Any = None,
+    step: Any = 1,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Make start, start + step, … up to, but without, stop; from 0 if only one number is given.
 
     Integers give int64, anything else the default floating dtype.
@@ -152,8 +187,15 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None,
 
 
 @public(method=False)
-def linspace(start: float, stop: float, num: int, dtype: Any = None, device: str | None = None,
-             endpoint: bool = True, requires_grad: bool = False) -> Tensor:  # fmt: skip
+def linspace(
+    start: float,
+    stop: float,
+    num: int,
+    dtype: Any = None,
+    device: str | None = None,
+    endpoint: bool = True,
+    requires_grad: bool = False,
+) -> Tensor:
     """Make `num` evenly spaced numbers from start to stop, the last one included by default."""
     xp, wanted, where = place(dtype, device)
     gaps = max(num - 1 if endpoint else num, 1)
@@ -171,8 +213,9 @@ def logspace(start: float, stop: float, num: int, base: float = 10.0, **options:
 
 
 @public(method=False)
-def eye(n_rows: int, n_cols: int | None = None, k: int = 0, dtype: Any = None,
-        device: str | None = None) -> Tensor:  # fmt: skip
+def eye(
+    n_rows: int, n_cols: int | None = None, k: int = 0, dtype: Any = None, device: str | None = None
+) -> Tensor:
     """Make a matrix with ones on the k-th diagonal, zeros elsewhere."""
     xp, wanted, where = place(dtype, device)
     columns = n_rows if n_cols is None else n_cols
@@ -181,7 +224,7 @@ def eye(n_rows: int, n_cols: int | None = None, k: int = 0, dtype: Any = None,
     return wrap(xp.astype(rows + k == places, dtype=wanted))
 
 
-# -- like another -----------------------------------------------------------------------------------
+# -- like another
 
 
 def _like(x: Any, fill: Any, dtype: Any, requires_grad: bool) -> Tensor:
@@ -215,7 +258,7 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = 
     return _like(x, fill_value, dtype, requires_grad)
 
 
-# -- triangles, diagonals, grids ----------------------------------------------------------------------
+# -- triangles, diagonals, grids
 
 
 @public()

@@ -7,116 +7,224 @@ a clip has slope 1 on its bounds, 0⁰ has the derivatives (0, 0).
 import math
 from typing import Any
 
+from atled.core.apply import apply, as_tensor
 from atled.core.kinds import STEP, elementwise
 from atled.core.op import Absent, Sample
 from atled.core.surface import public
-from atled.core.tensor import Tensor, apply, as_tensor
+from atled.core.tensor import Tensor
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
 UNARY = (Sample(((3, 4),)), Sample(((),)), Sample(((2, 0),)))
-PAIRS = (Sample(((3, 4), (3, 4))), Sample(((3, 1), (1, 4))), Sample(((2, 3), (3,))),
-         Sample(((), (2, 2))))  # fmt: skip
+PAIRS = (
+    Sample(((3, 4), (3, 4))),
+    Sample(((3, 1), (1, 4))),
+    Sample(((2, 3), (3,))),
+    Sample(((), (2, 2))),
+)
 
-# -- arithmetic ---------------------------------------------------------------------------------
+# -- arithmetic
 
 add = elementwise("add", [1, 1], operands="same", weak=True, samples=PAIRS, doc="Add: a + b.")
-subtract = elementwise("subtract", [1, -1], operands="same", weak=True, samples=PAIRS,
-                       aliases=("sub",), doc="Subtract: a - b.")  # fmt: skip
+subtract = elementwise(
+    "subtract",
+    [1, -1],
+    operands="same",
+    weak=True,
+    samples=PAIRS,
+    aliases=("sub",),
+    doc="Subtract: a - b.",
+)
 multiply = elementwise(
-    "multiply", [lambda xp, b: b, lambda xp, a: a],
-    operands="same", weak=True, samples=PAIRS, aliases=("mul",), doc="Multiply element by element: a · b.",
-)  # fmt: skip
+    "multiply",
+    [lambda xp, b: b, lambda xp, a: a],
+    operands="same",
+    weak=True,
+    samples=PAIRS,
+    aliases=("mul",),
+    doc="Multiply element by element: a · b.",
+)
 divide = elementwise(
-    "divide", [lambda xp, b: 1 / b, lambda xp, b, y: -y / b],
-    weak=True, samples=PAIRS, domain=(0.5, 2.0), aliases=("div", "true_divide",), doc="Divide: a / b; integers give floats.",
-)  # fmt: skip
-negative = elementwise("negative", [-1], operands="same", samples=UNARY, aliases=("neg",), doc="Negate: -x.")
+    "divide",
+    [lambda xp, b: 1 / b, lambda xp, b, y: -y / b],
+    weak=True,
+    samples=PAIRS,
+    domain=(0.5, 2.0),
+    aliases=(
+        "div",
+        "true_divide",
+    ),
+    doc="Divide: a / b; integers give floats.",
+)
+negative = elementwise(
+    "negative", [-1], operands="same", samples=UNARY, aliases=("neg",), doc="Negate: -x."
+)
 pow_ = elementwise(
     "pow",
     [
         lambda xp, a, b: xp.where(b == 0, 0, b * a ** xp.where(b == 0, 1, b - 1)),
         lambda xp, a, b, y: y * xp.log(xp.where((a == 0) & (b >= 0), 1, a)),
     ],
-    operands="same", samples=PAIRS, domain=(0.5, 2.0),
-    door=False, doc="Raise to a power: a^b, with the derivatives (0, 0) at 0⁰.",
-)  # fmt: skip
+    operands="same",
+    samples=PAIRS,
+    domain=(0.5, 2.0),
+    door=False,
+    doc="Raise to a power: a^b, with the derivatives (0, 0) at 0⁰.",
+)
 power = elementwise(
     "power",
     [lambda xp, x, exponent: exponent * x ** (exponent - 1) if exponent else xp.zeros_like(x)],
     forward=lambda xp, x, *, exponent: x**exponent,
-    operands="same", domain=(0.5, 2.0), reference="reference.power",
+    operands="same",
+    domain=(0.5, 2.0),
+    reference="reference.power",
     samples=tuple(Sample(((3, 4),), {"exponent": n}) for n in (0, 1, 2, 3, -1, 2.5)),
-    door=False, doc="Raise to a constant power: xⁿ.",
-)  # fmt: skip
-square = elementwise("square", [lambda xp, x: 2 * x], operands="same", samples=UNARY,
-                     doc="Square: x².")  # fmt: skip
-sqrt = elementwise("sqrt", [lambda xp, y: 0.5 / y], domain=(0.1, 4.0), samples=UNARY,
-                   doc="Square root: √x; its derivative at 0 is inf.")  # fmt: skip
+    door=False,
+    doc="Raise to a constant power: xⁿ.",
+)
+square = elementwise(
+    "square", [lambda xp, x: 2 * x], operands="same", samples=UNARY, doc="Square: x²."
+)
+sqrt = elementwise(
+    "sqrt",
+    [lambda xp, y: 0.5 / y],
+    domain=(0.1, 4.0),
+    samples=UNARY,
+    doc="Square root: √x; its derivative at 0 is inf.",
+)
 reciprocal = elementwise(
-    "reciprocal", [lambda xp, y: -y * y], forward=lambda xp, x: 1 / x,
-    domain=(0.5, 2.0), samples=UNARY, doc="Reciprocal: 1 / x.",
-)  # fmt: skip
+    "reciprocal",
+    [lambda xp, y: -y * y],
+    forward=lambda xp, x: 1 / x,
+    domain=(0.5, 2.0),
+    samples=UNARY,
+    doc="Reciprocal: 1 / x.",
+)
 rsqrt = elementwise(
-    "rsqrt", [lambda xp, x, y: -0.5 * y / x], forward=lambda xp, x: 1 / xp.sqrt(x),
-    domain=(0.1, 4.0), samples=UNARY, reference="reference.rsqrt",
+    "rsqrt",
+    [lambda xp, x, y: -0.5 * y / x],
+    forward=lambda xp, x: 1 / xp.sqrt(x),
+    domain=(0.1, 4.0),
+    samples=UNARY,
+    reference="reference.rsqrt",
     doc="Reciprocal square root: 1 / √x.",
-)  # fmt: skip
-absolute = elementwise("abs", [lambda xp, x: xp.sign(x)], operands="same", samples=UNARY,
-                       aliases=("absolute",), doc="Absolute value: |x|; derivative 0 at 0.")  # fmt: skip
+)
+absolute = elementwise(
+    "abs",
+    [lambda xp, x: xp.sign(x)],
+    operands="same",
+    samples=UNARY,
+    aliases=("absolute",),
+    doc="Absolute value: |x|; derivative 0 at 0.",
+)
 
-# -- exponentials and logarithms ------------------------------------------------------------------
+# -- exponentials and logarithms
 
 exp = elementwise("exp", [lambda xp, y: y], samples=UNARY, doc="Exponential: eˣ.")
-expm1 = elementwise("expm1", [lambda xp, y: y + 1], samples=UNARY,
-                    doc="eˣ - 1, exact near 0.")  # fmt: skip
+expm1 = elementwise("expm1", [lambda xp, y: y + 1], samples=UNARY, doc="eˣ - 1, exact near 0.")
 exp2 = elementwise("exp2", [lambda xp, y: LN2 * y], samples=UNARY, doc="Power of two: 2ˣ.")
-log = elementwise("log", [lambda xp, x: 1 / x], domain=(0.1, 4.0), samples=UNARY,
-                  doc="Natural logarithm.")  # fmt: skip
-log1p = elementwise("log1p", [lambda xp, x: 1 / (1 + x)], domain=(-0.5, 4.0), samples=UNARY,
-                    doc="log(1 + x), exact near 0.")  # fmt: skip
-log2 = elementwise("log2", [lambda xp, x: 1 / (LN2 * x)], domain=(0.1, 4.0), samples=UNARY,
-                   doc="Logarithm to base 2.")  # fmt: skip
-log10 = elementwise("log10", [lambda xp, x: 1 / (LN10 * x)], domain=(0.1, 4.0), samples=UNARY,
-                    doc="Logarithm to base 10.")  # fmt: skip
+log = elementwise(
+    "log", [lambda xp, x: 1 / x], domain=(0.1, 4.0), samples=UNARY, doc="Natural logarithm."
+)
+log1p = elementwise(
+    "log1p",
+    [lambda xp, x: 1 / (1 + x)],
+    domain=(-0.5, 4.0),
+    samples=UNARY,
+    doc="log(1 + x), exact near 0.",
+)
+log2 = elementwise(
+    "log2",
+    [lambda xp, x: 1 / (LN2 * x)],
+    domain=(0.1, 4.0),
+    samples=UNARY,
+    doc="Logarithm to base 2.",
+)
+log10 = elementwise(
+    "log10",
+    [lambda xp, x: 1 / (LN10 * x)],
+    domain=(0.1, 4.0),
+    samples=UNARY,
+    doc="Logarithm to base 10.",
+)
 logaddexp = elementwise(
     "logaddexp",
     [lambda xp, a, b: xp.sigmoid(a - b), lambda xp, a, b: xp.sigmoid(b - a)],
-    samples=PAIRS, doc="log(eᵃ + eᵇ) without overflow.",
-)  # fmt: skip
+    samples=PAIRS,
+    doc="log(eᵃ + eᵇ) without overflow.",
+)
 
-# -- circular and hyperbolic ------------------------------------------------------------------------
+# -- circular and hyperbolic
 
 sin = elementwise("sin", [lambda xp, x: xp.cos(x)], samples=UNARY, doc="Sine of radians.")
 cos = elementwise("cos", [lambda xp, x: -xp.sin(x)], samples=UNARY, doc="Cosine of radians.")
-tan = elementwise("tan", [lambda xp, y: 1 + y * y], domain=(-1.2, 1.2), samples=UNARY,
-                  doc="Tangent of radians.")  # fmt: skip
-asin = elementwise("asin", [lambda xp, x: 1 / xp.sqrt(1 - x * x)], domain=(-0.9, 0.9),
-                   samples=UNARY, aliases=("arcsin",), doc="Inverse sine, in radians.")  # fmt: skip
-acos = elementwise("acos", [lambda xp, x: -1 / xp.sqrt(1 - x * x)], domain=(-0.9, 0.9),
-                   samples=UNARY, aliases=("arccos",), doc="Inverse cosine, in radians.")  # fmt: skip
-atan = elementwise("atan", [lambda xp, x: 1 / (1 + x * x)], samples=UNARY,
-                   aliases=("arctan",), doc="Inverse tangent, in radians.")  # fmt: skip
+tan = elementwise(
+    "tan", [lambda xp, y: 1 + y * y], domain=(-1.2, 1.2), samples=UNARY, doc="Tangent of radians."
+)
+asin = elementwise(
+    "asin",
+    [lambda xp, x: 1 / xp.sqrt(1 - x * x)],
+    domain=(-0.9, 0.9),
+    samples=UNARY,
+    aliases=("arcsin",),
+    doc="Inverse sine, in radians.",
+)
+acos = elementwise(
+    "acos",
+    [lambda xp, x: -1 / xp.sqrt(1 - x * x)],
+    domain=(-0.9, 0.9),
+    samples=UNARY,
+    aliases=("arccos",),
+    doc="Inverse cosine, in radians.",
+)
+atan = elementwise(
+    "atan",
+    [lambda xp, x: 1 / (1 + x * x)],
+    samples=UNARY,
+    aliases=("arctan",),
+    doc="Inverse tangent, in radians.",
+)
 sinh = elementwise("sinh", [lambda xp, x: xp.cosh(x)], samples=UNARY, doc="Hyperbolic sine.")
 cosh = elementwise("cosh", [lambda xp, x: xp.sinh(x)], samples=UNARY, doc="Hyperbolic cosine.")
 tanh = elementwise("tanh", [lambda xp, y: 1 - y * y], samples=UNARY, doc="Hyperbolic tangent.")
-asinh = elementwise("asinh", [lambda xp, x: 1 / xp.sqrt(1 + x * x)], samples=UNARY,
-                    aliases=("arcsinh",), doc="Inverse hyperbolic sine.")  # fmt: skip
-acosh = elementwise("acosh", [lambda xp, x: 1 / (xp.sqrt(x - 1) * xp.sqrt(x + 1))],
-                    domain=(1.2, 4.0), samples=UNARY, aliases=("arccosh",), doc="Inverse hyperbolic cosine.")  # fmt: skip
-atanh = elementwise("atanh", [lambda xp, x: 1 / (1 - x * x)], domain=(-0.9, 0.9), samples=UNARY,
-                    aliases=("arctanh",), doc="Inverse hyperbolic tangent.")  # fmt: skip
+asinh = elementwise(
+    "asinh",
+    [lambda xp, x: 1 / xp.sqrt(1 + x * x)],
+    samples=UNARY,
+    aliases=("arcsinh",),
+    doc="Inverse hyperbolic sine.",
+)
+acosh = elementwise(
+    "acosh",
+    [lambda xp, x: 1 / (xp.sqrt(x - 1) * xp.sqrt(x + 1))],
+    domain=(1.2, 4.0),
+    samples=UNARY,
+    aliases=("arccosh",),
+    doc="Inverse hyperbolic cosine.",
+)
+atanh = elementwise(
+    "atanh",
+    [lambda xp, x: 1 / (1 - x * x)],
+    domain=(-0.9, 0.9),
+    samples=UNARY,
+    aliases=("arctanh",),
+    doc="Inverse hyperbolic tangent.",
+)
 atan2 = elementwise(
     "atan2",
     [
         lambda xp, a, b: xp.where((a == 0) & (b == 0), 0, b) / _square_sum(xp, a, b),
         lambda xp, a, b: xp.where((a == 0) & (b == 0), 0, -a) / _square_sum(xp, a, b),
     ],
-    samples=PAIRS, aliases=("arctan2",), doc="Angle of the point (b, a), in radians; derivatives (0, 0) at the origin.",
-)  # fmt: skip
+    samples=PAIRS,
+    aliases=("arctan2",),
+    doc="Angle of the point (b, a), in radians; derivatives (0, 0) at the origin.",
+)
 hypot = elementwise(
-    "hypot", [lambda xp, a, y: a / y, lambda xp, b, y: b / y],
-    samples=PAIRS, doc="√(a² + b²) without overflow.",
-)  # fmt: skip
+    "hypot",
+    [lambda xp, a, y: a / y, lambda xp, b, y: b / y],
+    samples=PAIRS,
+    doc="√(a² + b²) without overflow.",
+)
 
 
 def _square_sum(xp: Any, a: Any, b: Any) -> Any:
@@ -124,18 +232,22 @@ def _square_sum(xp: Any, a: Any, b: Any) -> Any:
     return xp.where(both == 0, 1, both)
 
 
-# -- choices, signs and rounding --------------------------------------------------------------------
+# -- choices, signs and rounding
 
 maximum = elementwise(
     "maximum",
     [lambda xp, a, b: _winner(xp, a, b), lambda xp, a, b: _winner(xp, b, a)],
-    operands="same", samples=PAIRS, doc="The larger of a and b; a tie is split evenly.",
-)  # fmt: skip
+    operands="same",
+    samples=PAIRS,
+    doc="The larger of a and b; a tie is split evenly.",
+)
 minimum = elementwise(
     "minimum",
     [lambda xp, a, b: _winner(xp, b, a), lambda xp, a, b: _winner(xp, a, b)],
-    operands="same", samples=PAIRS, doc="The smaller of a and b; a tie is split evenly.",
-)  # fmt: skip
+    operands="same",
+    samples=PAIRS,
+    doc="The smaller of a and b; a tie is split evenly.",
+)
 
 
 def _winner(xp: Any, a: Any, b: Any) -> Any:
@@ -147,11 +259,16 @@ clip_ = elementwise(
     "clip_to",
     [lambda xp, x, lo, hi: _inside(xp, x, lo, hi)],
     forward=lambda xp, x, *, lo, hi: _clip(xp, x, lo, hi),
-    operands="same", reference="reference.clip",
-    samples=(Sample(((3, 4),), {"lo": -1.0, "hi": 1.0}), Sample(((5,),), {"lo": None, "hi": 0.5}),
-             Sample(((5,),), {"lo": 0.0, "hi": None})),
-    door=False, doc="Clip to constant bounds; slope 1 on them.",
-)  # fmt: skip
+    operands="same",
+    reference="reference.clip",
+    samples=(
+        Sample(((3, 4),), {"lo": -1.0, "hi": 1.0}),
+        Sample(((5,),), {"lo": None, "hi": 0.5}),
+        Sample(((5,),), {"lo": 0.0, "hi": None}),
+    ),
+    door=False,
+    doc="Clip to constant bounds; slope 1 on them.",
+)
 
 
 def _clip(xp: Any, x: Any, lo: Any, hi: Any) -> Any:
@@ -165,72 +282,147 @@ def _inside(xp: Any, x: Any, lo: Any, hi: Any) -> Any:
     return low if hi is None else xp.where(x <= hi, low, 0)
 
 
-sign = elementwise("sign", STEP, operands="same", samples=UNARY, aliases=("sgn",), doc="Sign: -1, 0 or 1.")
+sign = elementwise(
+    "sign", STEP, operands="same", samples=UNARY, aliases=("sgn",), doc="Sign: -1, 0 or 1."
+)
 floor = elementwise("floor", STEP, samples=UNARY, doc="Round down.")
 ceil = elementwise("ceil", STEP, samples=UNARY, doc="Round up.")
 trunc = elementwise("trunc", STEP, samples=UNARY, aliases=("fix",), doc="Round toward 0.")
-round_ = elementwise("round", STEP, samples=UNARY, door=False, doc="Round to nearest, halves to even.")
+round_ = elementwise(
+    "round", STEP, samples=UNARY, door=False, doc="Round to nearest, halves to even."
+)
 copysign = elementwise(
-    "copysign", [lambda xp, a, y: xp.sign(y) * xp.sign(a), None],
-    samples=PAIRS, doc="|a| with the sign of b.",
-)  # fmt: skip
+    "copysign",
+    [lambda xp, a, y: xp.sign(y) * xp.sign(a), None],
+    samples=PAIRS,
+    doc="|a| with the sign of b.",
+)
 remainder = elementwise(
-    "remainder", [1, lambda xp, a, b: -xp.floor(a / b)],
-    operands="same", samples=PAIRS, domain=(0.6, 5.0),
+    "remainder",
+    [1, lambda xp, a, b: -xp.floor(a / b)],
+    operands="same",
+    samples=PAIRS,
+    domain=(0.6, 5.0),
     doc="Remainder of a / b with the sign of b: a - b ⌊a / b⌋.",
-)  # fmt: skip
-floor_divide = elementwise("floor_divide", STEP, operands="same", inputs=("a", "b"),
-                           samples=PAIRS, domain=(0.6, 5.0), doc="⌊a / b⌋.")  # fmt: skip
-nextafter = elementwise("nextafter", STEP, inputs=("a", "b"), samples=PAIRS,
-                        doc="The next floating number from a toward b.")  # fmt: skip
+)
+floor_divide = elementwise(
+    "floor_divide",
+    STEP,
+    operands="same",
+    inputs=("a", "b"),
+    samples=PAIRS,
+    domain=(0.6, 5.0),
+    doc="⌊a / b⌋.",
+)
+nextafter = elementwise(
+    "nextafter",
+    STEP,
+    inputs=("a", "b"),
+    samples=PAIRS,
+    doc="The next floating number from a toward b.",
+)
 
-# -- comparisons and logic ----------------------------------------------------------------------------
+# -- comparisons and logic
 
 for _name, _short, _doc in (
-    ("equal", "eq", "a = b"), ("not_equal", "ne", "a ≠ b"), ("less", "lt", "a < b"),
-    ("less_equal", "le", "a ≤ b"), ("greater", "gt", "a > b"), ("greater_equal", "ge", "a ≥ b"),
-):  # fmt: skip
-    elementwise(_name, STEP, operands="same", result="bool", inputs=("a", "b"), weak=True,
-                aliases=(_short,), samples=PAIRS,
-                doc=f"Whether {_doc}, element by element.")  # fmt: skip
+    ("equal", "eq", "a = b"),
+    ("not_equal", "ne", "a ≠ b"),
+    ("less", "lt", "a < b"),
+    ("less_equal", "le", "a ≤ b"),
+    ("greater", "gt", "a > b"),
+    ("greater_equal", "ge", "a ≥ b"),
+):
+    elementwise(
+        _name,
+        STEP,
+        operands="same",
+        result="bool",
+        inputs=("a", "b"),
+        weak=True,
+        aliases=(_short,),
+        samples=PAIRS,
+        doc=f"Whether {_doc}, element by element.",
+    )
 for _name in ("and", "or", "xor"):
-    elementwise(f"logical_{_name}", STEP, operands="same", result="bool", inputs=("a", "b"),
-                samples=PAIRS, doc=f"Logical {_name}; nonzero is true.")  # fmt: skip
+    elementwise(
+        f"logical_{_name}",
+        STEP,
+        operands="same",
+        result="bool",
+        inputs=("a", "b"),
+        samples=PAIRS,
+        doc=f"Logical {_name}; nonzero is true.",
+    )
 WORDS = Absent("it works on the bits of integers and booleans")
-BITS = (Sample((((1, 2, 12), (5, 6, 7)), ((3, 1, 2), (4, 0, 1)))),)
+BITS = (Sample(([[1, 2, 12], [5, 6, 7]], [[3, 1, 2], [4, 0, 1]])),)
 for _name in ("and", "or", "xor", "left_shift", "right_shift"):
-    elementwise(f"bitwise_{_name}", WORDS, operands="same", inputs=("a", "b"), samples=BITS,
-                doc=f"Bitwise {_name.replace('_', ' ')}.")  # fmt: skip
-elementwise("bitwise_invert", WORDS, operands="same", aliases=("bitwise_not",), samples=(Sample((((1, 2), (0, 5)),)),),
-            doc="Invert every bit; logical not of booleans.")  # fmt: skip
-elementwise("logical_not", STEP, operands="same", result="bool", samples=UNARY,
-            doc="Logical not; nonzero is true.")  # fmt: skip
+    elementwise(
+        f"bitwise_{_name}",
+        WORDS,
+        operands="same",
+        inputs=("a", "b"),
+        samples=BITS,
+        doc=f"Bitwise {_name.replace('_', ' ')}.",
+    )
+elementwise(
+    "bitwise_invert",
+    WORDS,
+    operands="same",
+    aliases=("bitwise_not",),
+    samples=(Sample(([[1, 2], [0, 5]],)),),
+    doc="Invert every bit; logical not of booleans.",
+)
+elementwise(
+    "logical_not",
+    STEP,
+    operands="same",
+    result="bool",
+    samples=UNARY,
+    doc="Logical not; nonzero is true.",
+)
 for _name, _doc in {
-    "isnan": "is NaN", "isinf": "is infinite", "isfinite": "is finite",
-                    "signbit": "has its sign bit set"}.items():  # fmt: skip
+    "isnan": "is NaN",
+    "isinf": "is infinite",
+    "isfinite": "is finite",
+    "signbit": "has its sign bit set",
+}.items():
     elementwise(_name, STEP, result="bool", samples=UNARY, doc=f"Whether x {_doc}.")
 
-# -- activations ----------------------------------------------------------------------------------------
+# -- activations
 
 relu = elementwise(
-    "relu", [lambda xp, y: y > 0], forward=lambda xp, x: xp.where(x > 0, x, 0 * x),
-    operands="same", samples=UNARY, reference="reference.relu",
+    "relu",
+    [lambda xp, y: y > 0],
+    forward=lambda xp, x: xp.where(x > 0, x, 0 * x),
+    operands="same",
+    samples=UNARY,
+    reference="reference.relu",
     doc="max(x, 0); derivative 0 at 0.",
-)  # fmt: skip
+)
 sigmoid = elementwise(
-    "sigmoid", [lambda xp, y: y * (1 - y)], forward=lambda xp, x: _sigmoid(xp, x),
-    samples=UNARY, reference="scipy.special.expit", doc="1 / (1 + e⁻ˣ) without overflow.",
-)  # fmt: skip
+    "sigmoid",
+    [lambda xp, y: y * (1 - y)],
+    forward=lambda xp, x: _sigmoid(xp, x),
+    samples=UNARY,
+    reference="scipy.special.expit",
+    doc="1 / (1 + e⁻ˣ) without overflow.",
+)
 softplus_ = elementwise(
-    "softplus_unit", [lambda xp, x: xp.sigmoid(x)],
+    "softplus_unit",
+    [lambda xp, x: xp.sigmoid(x)],
     forward=lambda xp, x: xp.log1p(xp.exp(-xp.abs(x))) + xp.where(x > 0, x, 0 * x),
-    samples=UNARY, reference="reference.softplus", doc="log(1 + eˣ) without overflow.",
-)  # fmt: skip
+    samples=UNARY,
+    reference="reference.softplus",
+    doc="log(1 + eˣ) without overflow.",
+)
 silu = elementwise(
-    "silu", [lambda xp, x, y: xp.sigmoid(x) + y * xp.sigmoid(-x)],
-    forward=lambda xp, x: x * xp.sigmoid(x), samples=UNARY, reference="reference.silu",
+    "silu",
+    [lambda xp, x, y: xp.sigmoid(x) + y * xp.sigmoid(-x)],
+    forward=lambda xp, x: x * xp.sigmoid(x),
+    samples=UNARY,
+    reference="reference.silu",
     doc="x · sigmoid(x), also called swish (Elfwing et al. 2017, arXiv:1702.03118).",
-)  # fmt: skip
+)
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:
@@ -238,8 +430,7 @@ def _sigmoid(xp: Any, x: Any) -> Any:
     return xp.where(x >= 0, 1 / (1 + small), small / (1 + small))
 
 
-
-# -- doors that a record's kind cannot make -----------------------------------------------------
+# -- doors that a record's kind cannot make
 
 
 @public("float_power")
@@ -256,7 +447,9 @@ def pow(a: Any, b: Any) -> Tensor:
     return apply(power, a, exponent=b)
 
 
-@public("clamp", samples=(Sample(((3, 4),), {"min": -1.0, "max": 1.0}),), reference="reference.clamp")
+@public(
+    "clamp", samples=(Sample(((3, 4),), {"min": -1.0, "max": 1.0}),), reference="reference.clamp"
+)
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     """Limit x to [min, max]; bounds are numbers, Tensors or None. Slope 1 on the bounds."""
     if isinstance(min, Tensor) or isinstance(max, Tensor):

@@ -6,15 +6,15 @@ integer arrays: x[i₀, i₁, …] over the leading axes, and zeros with values 
 
 from typing import Any
 
-from atled.core.kinds import broadcast_shapes, constant, linear, normalize_axes, opaque
+from atled.core.apply import apply, as_tensor
+from atled.core.kinds import broadcast_shapes, linear, opaque
 from atled.core.op import Sample, Spec
-from atled.core.surface import FUNCTIONS, in_place, public, spelled, update
-from atled.core.tensor import Tensor, apply, as_tensor, wrap
+from atled.core.surface import FUNCTIONS, update
+from atled.core.tensor import Tensor, wrap
 from atled.dtypes import bool_, int64
 from atled.errors import IndexingError, ShapeError, located
 from atled.ops.shape import (
     broadcast_to,
-    expand_dims,
     moveaxis,
     permute_dims,
     reshape,
@@ -22,7 +22,7 @@ from atled.ops.shape import (
     slice_,
 )
 
-ROWS = (2, 0, 2)
+ROWS = [2, 0, 2]
 NESTED = Sample(((3, 4), ROWS), {})
 
 
@@ -31,32 +31,45 @@ def _gather_spec(x: Spec, *indices: Spec) -> Spec:
 
 
 gather = linear(
-    "gather_nd", inputs=("x", "*indices"), infer=_gather_spec,
+    "gather_nd",
+    inputs=("x", "*indices"),
+    infer=_gather_spec,
     transpose=lambda xp, g, indices, x_shape: xp.scatter_nd(g, *indices, shape=tuple(x_shape)),
-    samples=(NESTED, Sample(((3, 4), ROWS, (1, 1, 0)))), reference="reference.gather_nd",
+    samples=(NESTED, Sample(((3, 4), ROWS, [1, 1, 0]))),
+    reference="reference.gather_nd",
     doc="x[i₀, i₁, …] for integer arrays over the leading axes.",
-)  # fmt: skip
+)
 scatter = linear(
-    "scatter_nd", inputs=("v", "*indices"),
+    "scatter_nd",
+    inputs=("v", "*indices"),
     forward=lambda xp, v, *indices, shape: xp.scatter_nd_add(
         xp.zeros(shape, dtype=v.dtype, device=xp.device_of(v)), v, *indices
     ),
     infer=lambda v, *indices, shape: Spec(tuple(shape), v.dtype),
     transpose=lambda xp, g, indices: xp.gather_nd(g, *indices),
-    samples=(Sample(((3, 4), ROWS), {"shape": (3, 4)}),), reference="reference.scatter_nd",
+    samples=(Sample(((3, 4), ROWS), {"shape": (3, 4)}),),
+    reference="reference.scatter_nd",
     doc="Zeros with v added at [i₀, i₁, …]; repeated places add up. The transpose of gather_nd.",
-)  # fmt: skip
+)
 scatter_add_ = opaque(
-    "scatter_nd_add", inputs=("x", "v", "*indices"), operands="any",
+    "scatter_nd_add",
+    inputs=("x", "v", "*indices"),
+    operands="any",
     infer=lambda x, v, *indices: x,
     vjps=[lambda xp, g: g, lambda xp, g, indices: xp.gather_nd(g, *indices), None],
-    jvps=[lambda xp, t: t, lambda xp, t, indices, x_shape: xp.scatter_nd(
-        t, *indices, shape=tuple(x_shape)), None],
-    samples=(Sample(((3, 4), (3, 4), ROWS)),), reference="reference.scatter_nd_add",
+    jvps=[
+        lambda xp, t: t,
+        lambda xp, t, indices, x_shape: xp.scatter_nd(t, *indices, shape=tuple(x_shape)),
+        None,
+    ],
+    samples=(Sample(((3, 4), (3, 4), ROWS)),),
+    reference="reference.scatter_nd_add",
     doc="A copy of x with v added at [i₀, i₁, …]; repeated places add up.",
-)  # fmt: skip
+)
 scatter_set_ = opaque(
-    "scatter_nd_set", inputs=("x", "v", "*indices"), operands="any",
+    "scatter_nd_set",
+    inputs=("x", "v", "*indices"),
+    operands="any",
     infer=lambda x, v, *indices: x,
     vjps=[
         lambda xp, g, v_shape, indices: xp.scatter_nd_set(
@@ -72,9 +85,10 @@ scatter_set_ = opaque(
         lambda xp, t, indices, x_shape: xp.scatter_nd(t, *indices, shape=tuple(x_shape)),
         None,
     ],
-    samples=(Sample(((3, 4), (2, 4), (2, 0))),), reference="reference.scatter_nd_set",
+    samples=(Sample(((3, 4), (2, 4), [2, 0])),),
+    reference="reference.scatter_nd_set",
     doc="A copy of x with v written at [i₀, i₁, …], places that must not repeat.",
-)  # fmt: skip
+)
 
 
 def as_indices(x: Any, size: int, what: str) -> Tensor:
@@ -97,7 +111,7 @@ def as_indices(x: Any, size: int, what: str) -> Tensor:
     return t if low >= 0 else wrap(xp.where(value < 0, value + size, value))
 
 
-# -- x[...] and x[...] = v ------------------------------------------------------------------------
+# -- x[...] and x[...] = v
 
 
 class _Plan:
@@ -119,12 +133,15 @@ class _Plan:
 
     @staticmethod
     def _without_ellipsis(items: list[Any], x: Tensor) -> list[Any]:
-        used = sum(item.ndim if _is_mask(item) else 1 for item in items
-                   if item is not None and item is not Ellipsis)  # fmt: skip
+        used = sum(
+            item.ndim if _is_mask(item) else 1
+            for item in items
+            if item is not None and item is not Ellipsis
+        )
         if used > x.ndim:
-            raise IndexingError(located(
-                f"{used} indices for a Tensor of {x.ndim} dimension(s) (shape {x.shape})"
-            ))  # fmt: skip
+            raise IndexingError(
+                located(f"{used} indices for a Tensor of {x.ndim} dimension(s) (shape {x.shape})")
+            )
         fill = [slice(None)] * (x.ndim - used)
         at = next((i for i, item in enumerate(items) if item is Ellipsis), len(items))
         if sum(item is Ellipsis for item in items) > 1:
@@ -139,9 +156,9 @@ class _Plan:
             self.shape.append(len(range(*slice(start, stop, step).indices(n))))
         elif isinstance(item, int):
             if not -n <= item < n:
-                raise IndexingError(located(
-                    f"index {item} is out of range for axis {axis} of shape {x.shape}"
-                ))  # fmt: skip
+                raise IndexingError(
+                    located(f"index {item} is out of range for axis {axis} of shape {x.shape}")
+                )
             item = item % n
             self.basic.append((item, item + 1, 1))
         elif _is_mask(item):
@@ -155,9 +172,9 @@ class _Plan:
     def _take_mask(self, x: Tensor, axis: int, mask: Tensor) -> int:
         part = x.shape[axis : axis + mask.ndim]
         if mask.shape != part:
-            raise IndexingError(located(
-                f"a boolean index of shape {mask.shape} meets axes of shape {part}"
-            ))  # fmt: skip
+            raise IndexingError(
+                located(f"a boolean index of shape {mask.shape} meets axes of shape {part}")
+            )
         if mask.ndim == 0:
             raise IndexingError(located("a 0-d boolean cannot index; use where()"))
         for found in FUNCTIONS["nonzero"](mask):
@@ -191,8 +208,9 @@ def _slice_bounds(item: slice, n: int) -> tuple[int | None, int | None, int]:
         return None if part is None else part.__index__()
 
     try:
-        start, stop, step = slice(number(item.start), number(item.stop), number(item.step)
-                                  ).indices(n)  # fmt: skip
+        start, stop, step = slice(number(item.start), number(item.stop), number(item.step)).indices(
+            n
+        )
     except (TypeError, AttributeError, ValueError) as error:
         raise IndexingError(located(f"slice parts must be integers, step not 0: {error}")) from None
     return start, None if step < 0 and stop < 0 else stop, step
@@ -270,9 +288,11 @@ def assigned(x: Tensor, index: Any, value: Any) -> Tensor:
         try:
             v = broadcast_to(v, target)
         except ShapeError:
-            raise ShapeError(located(
-                f"assignment: a value of shape {v.shape} does not fit the part of shape {target}"
-            )) from None  # fmt: skip
+            raise ShapeError(
+                located(
+                    f"assignment: a value of shape {v.shape} does not fit the part of shape {target}"
+                )
+            ) from None
     flat_v = reshape(v, -1)
     won = _last_writers(flat, x.size)
     if won is not None:  # places repeat: only the last value written has a gradient

@@ -14,14 +14,13 @@ import math
 import os
 from typing import Any
 
-from atled.backends.protocol import current, default_dtype
-from atled.config import settings
+from atled.core.apply import as_tensor
 from atled.core.kinds import constant
-from atled.core.op import Absent, Spec
+from atled.core.op import Absent
 from atled.core.surface import FUNCTIONS, public
-from atled.core.tensor import Tensor, as_tensor, wrap
-from atled.dtypes import as_dtype, float64, int64
-from atled.errors import DTypeError, ShapeError, located
+from atled.core.tensor import Tensor, wrap
+from atled.dtypes import float64, int64
+from atled.errors import DTypeError, located
 from atled.ops.create import as_shape, place
 
 MASK = 0xFFFFFFFF
@@ -43,10 +42,14 @@ def threefry(xp: Any, x0: Any, x1: Any, *, key: tuple[int, int]) -> tuple[Any, A
 
 
 constant(
-    "random_bits", Absent("random numbers depend on the seed only"),
-    inputs=("x0", "x1"), outputs=2, forward=threefry, infer=lambda x0, x1, *, key: (x0, x1),
+    "random_bits",
+    Absent("random numbers depend on the seed only"),
+    inputs=("x0", "x1"),
+    outputs=2,
+    forward=threefry,
+    infer=lambda x0, x1, *, key: (x0, x1),
     doc="Threefry-2x32-20: two 32-bit words for each counter.",
-)  # fmt: skip
+)
 
 
 class Generator:
@@ -91,7 +94,9 @@ class Generator:
         try:
             seed, counter = int(state["seed"]), int(state["counter"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"a generator state holds seed and counter; found {state!r}") from error
+            raise ValueError(
+                f"a generator state holds seed and counter; found {state!r}"
+            ) from error
         self._seed, self._counter = seed % 2**64, counter
 
     def words(self, xp: Any, count: int, device: str | None) -> tuple[Any, Any]:
@@ -125,8 +130,9 @@ def set_rng_state(state: dict[str, int]) -> None:
     default_generator.set_state(state)
 
 
-def _uniform(shape: tuple[int, ...], generator: Generator | None, xp: Any, dtype: Any,
-             device: str | None) -> Any:  # fmt: skip
+def _uniform(
+    shape: tuple[int, ...], generator: Generator | None, xp: Any, dtype: Any, device: str | None
+) -> Any:
     """Draw raw uniform numbers in [0, 1) of a floating dtype."""
     if not dtype.is_floating_point:
         raise DTypeError(located(f"random numbers in [0, 1) are floats; found {dtype.name}"))
@@ -139,8 +145,14 @@ def _uniform(shape: tuple[int, ...], generator: Generator | None, xp: Any, dtype
 
 
 @public(method=False)
-def rand(shape: Any = (), *rest: int, generator: Generator | None = None, dtype: Any = None,
-         device: str | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
+def rand(
+    shape: Any = (),
+    *rest: int,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Draw uniform numbers in [0, 1)."""
     xp, wanted, where = place(dtype, device)
     t = wrap(_uniform(as_shape(shape, rest), generator, xp, wanted, where))
@@ -148,8 +160,14 @@ def rand(shape: Any = (), *rest: int, generator: Generator | None = None, dtype:
 
 
 @public(method=False)
-def randn(shape: Any = (), *rest: int, generator: Generator | None = None, dtype: Any = None,
-          device: str | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
+def randn(
+    shape: Any = (),
+    *rest: int,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Draw standard normal numbers, as √2 erfinv(2u - 1)."""
     xp, wanted, where = place(dtype, device)
     fine = float64 if float64 in xp.dtypes and not str(where).startswith("mps") else wanted
@@ -160,8 +178,15 @@ def randn(shape: Any = (), *rest: int, generator: Generator | None = None, dtype
 
 
 @public(method=False)
-def randint(low: int, high: Any = None, shape: Any = None, *, generator: Generator | None = None,
-            dtype: Any = None, device: str | None = None) -> Tensor:  # fmt: skip
+def randint(
+    low: int,
+    high: Any = None,
+    shape: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: str | None = None,
+) -> Tensor:
     """Draw integers in [low, high), or in [0, low) if high is left out: ``randint(10, (3,))``.
 
     Ranges up to 2³²; each value's probability is off by at most range / 2³².

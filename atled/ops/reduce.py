@@ -6,13 +6,22 @@ Ties of `max` and `min` share the gradient evenly (PyTorch's `amax`).
 import math
 from typing import Any
 
-from atled.core.kinds import STEP, constant, linear, normalize_axes, opaque, reduced_shape, reduction
+from atled.core.apply import apply, as_tensor
+from atled.core.kinds import (
+    STEP,
+    constant,
+    linear,
+    normalize_axes,
+    opaque,
+    reduced_shape,
+    reduction,
+)
 from atled.core.op import Sample, Spec
 from atled.core.surface import FUNCTIONS, public, spelled
-from atled.core.tensor import Tensor, apply, as_tensor
+from atled.core.tensor import Tensor
 from atled.dtypes import int64
-from atled.errors import GradError, ShapeError, located
-from atled.ops.elementwise import absolute, divide, multiply, sqrt, square, subtract
+from atled.errors import ShapeError, located
+from atled.ops.elementwise import absolute, divide, sqrt, square, subtract
 
 AXES = (
     Sample(((2, 3, 4),), {"axis": None, "keepdims": False}),
@@ -30,12 +39,16 @@ def _spread(xp: Any, y: Any, shape: Any, axis: Any, keepdims: bool) -> Any:
 
 
 sum_ = reduction(
-    "sum", result="sum", samples=AXES,
+    "sum",
+    result="sum",
+    samples=AXES,
     vjp=lambda xp, g, x_shape, axis, keepdims: _spread(xp, g, x_shape, axis, keepdims),
     doc="Sum over axes; integers and booleans add up in int64.",
-)  # fmt: skip
+)
 max_ = reduction(
-    "max", samples=AXES, aliases=("amax",),
+    "max",
+    samples=AXES,
+    aliases=("amax",),
     vjp=lambda xp, g, x, y, axis, keepdims: (
         _spread(xp, g, x.shape, axis, keepdims) * _share(xp, x, y, axis, keepdims)
     ),
@@ -43,9 +56,11 @@ max_ = reduction(
         t * _share(xp, x, y, axis, keepdims), axis=axis, keepdims=keepdims
     ),
     doc="Largest element over axes; ties share the gradient; NaN propagates.",
-)  # fmt: skip
+)
 min_ = reduction(
-    "min", samples=AXES, aliases=("amin",),
+    "min",
+    samples=AXES,
+    aliases=("amin",),
     vjp=lambda xp, g, x, y, axis, keepdims: (
         _spread(xp, g, x.shape, axis, keepdims) * _share(xp, x, y, axis, keepdims)
     ),
@@ -53,9 +68,11 @@ min_ = reduction(
         t * _share(xp, x, y, axis, keepdims), axis=axis, keepdims=keepdims
     ),
     doc="Smallest element over axes; ties share the gradient; NaN propagates.",
-)  # fmt: skip
+)
 prod = reduction(
-    "prod", result="sum", samples=AXES,
+    "prod",
+    result="sum",
+    samples=AXES,
     vjp=lambda xp, g, x, axis, keepdims: (
         _spread(xp, g, x.shape, axis, keepdims) * _others(xp, x, axis)
     ),
@@ -63,11 +80,23 @@ prod = reduction(
         t * _others(xp, x, axis), axis=axis, keepdims=keepdims
     ),
     doc="Product over axes, with exact derivatives at zeros.",
-)  # fmt: skip
-all_ = reduction("all", vjp=STEP, result="bool", operands="any", samples=AXES,
-                 doc="Whether all elements are nonzero.")  # fmt: skip
-any_ = reduction("any", vjp=STEP, result="bool", operands="any", samples=AXES,
-                 doc="Whether any element is nonzero.")  # fmt: skip
+)
+all_ = reduction(
+    "all",
+    vjp=STEP,
+    result="bool",
+    operands="any",
+    samples=AXES,
+    doc="Whether all elements are nonzero.",
+)
+any_ = reduction(
+    "any",
+    vjp=STEP,
+    result="bool",
+    operands="any",
+    samples=AXES,
+    doc="Whether any element is nonzero.",
+)
 
 
 def _share(xp: Any, x: Any, y: Any, axis: Any, keepdims: bool) -> Any:
@@ -106,27 +135,39 @@ def _exclusive_product(xp: Any, rows: Any, axis: int, n: int, backward: bool) ->
     return xp.slice(product, index=(*whole, (n - 1, None, -1))) if backward else product
 
 
-# -- scans ----------------------------------------------------------------------------------------
+# -- scans
 
 
 def _same_shape(x: Spec, *, axis: int) -> Spec:
     return Spec(x.shape, x.dtype if x.dtype.is_floating_point else int64)
 
 
-SCANS = (Sample(((3, 4),), {"axis": 0}), Sample(((3, 4),), {"axis": 1}), Sample(((1,),), {"axis": 0}))
+SCANS = (
+    Sample(((3, 4),), {"axis": 0}),
+    Sample(((3, 4),), {"axis": 1}),
+    Sample(((1,),), {"axis": 0}),
+)
 cumsum = linear(
-    "cumulative_sum", operands="same", infer=_same_shape, samples=SCANS,
+    "cumulative_sum",
+    operands="same",
+    infer=_same_shape,
+    samples=SCANS,
     transpose=lambda xp, g, axis: _reversed(
         xp, xp.cumulative_sum(_reversed(xp, g, axis), axis=axis), axis
     ),
-    reference="numpy.cumsum", doc="Running sum along an axis.",
-)  # fmt: skip
+    reference="numpy.cumsum",
+    doc="Running sum along an axis.",
+)
 cumprod = opaque(
-    "cumulative_prod", operands="same", infer=_same_shape, samples=SCANS,
+    "cumulative_prod",
+    operands="same",
+    infer=_same_shape,
+    samples=SCANS,
     vjps=[lambda xp, g, x, axis: _cumprod_pull(xp, g, x, axis)],
     jvps=[lambda xp, t, x, axis: _cumprod_push(xp, t, x, axis)],
-    reference="numpy.cumprod", doc="Running product along an axis, exact derivatives at zeros.",
-)  # fmt: skip
+    reference="numpy.cumprod",
+    doc="Running product along an axis, exact derivatives at zeros.",
+)
 
 
 def _along(ndim: int, axis: int, part: Any) -> Any:
@@ -170,11 +211,12 @@ def _before(xp: Any, x: Any, axis: int) -> Any:
 
 
 def _columns(xp: Any, x: Any, axis: int) -> list[Any]:
-    return [xp.slice(x, index=_along(len(x.shape), axis, (k, k + 1, 1)))
-            for k in range(x.shape[axis])]  # fmt: skip
+    return [
+        xp.slice(x, index=_along(len(x.shape), axis, (k, k + 1, 1))) for k in range(x.shape[axis])
+    ]
 
 
-# -- softmax and its kin ------------------------------------------------------------------------------
+# -- softmax and its kin
 
 SOFTMAX = (Sample(((3, 4),), {"axis": (1,)}), Sample(((2, 3, 4),), {"axis": (1,)}))
 
@@ -201,26 +243,40 @@ def _logsumexp(xp: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
 
 
 softmax_ = opaque(
-    "softmax", forward=_softmax, infer=lambda x, *, axis: x, samples=SOFTMAX,
+    "softmax",
+    forward=_softmax,
+    infer=lambda x, *, axis: x,
+    samples=SOFTMAX,
     vjps=[lambda xp, g, y, axis: y * (g - xp.sum(g * y, axis=axis, keepdims=True))],
     jvps=[lambda xp, t, y, axis: y * (t - xp.sum(t * y, axis=axis, keepdims=True))],
-    reference="scipy.special.softmax", doc="eˣ / Σ eˣ over an axis, without overflow.",
-)  # fmt: skip
+    reference="scipy.special.softmax",
+    doc="eˣ / Σ eˣ over an axis, without overflow.",
+)
 log_softmax_ = opaque(
-    "log_softmax", forward=_log_softmax, infer=lambda x, *, axis: x, samples=SOFTMAX,
+    "log_softmax",
+    forward=_log_softmax,
+    infer=lambda x, *, axis: x,
+    samples=SOFTMAX,
     vjps=[lambda xp, g, y, axis: g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True)],
     jvps=[lambda xp, t, y, axis: t - xp.sum(xp.exp(y) * t, axis=axis, keepdims=True)],
-    reference="scipy.special.log_softmax", doc="x - log Σ eˣ over an axis, without overflow.",
-)  # fmt: skip
+    reference="scipy.special.log_softmax",
+    doc="x - log Σ eˣ over an axis, without overflow.",
+)
 logsumexp = reduction(
-    "logsumexp", operands="float", forward=_logsumexp, samples=AXES,
-    vjp=lambda xp, g, x, y, axis, keepdims: _spread(xp, g, x.shape, axis, keepdims)
-    * xp.exp(x - _spread(xp, y, x.shape, axis, keepdims)),
+    "logsumexp",
+    operands="float",
+    forward=_logsumexp,
+    samples=AXES,
+    vjp=lambda xp, g, x, y, axis, keepdims: (
+        _spread(xp, g, x.shape, axis, keepdims)
+        * xp.exp(x - _spread(xp, y, x.shape, axis, keepdims))
+    ),
     jvp=lambda xp, t, x, y, axis, keepdims: xp.sum(
         t * xp.exp(x - _spread(xp, y, x.shape, axis, keepdims)), axis=axis, keepdims=keepdims
     ),
-    reference="scipy.special.logsumexp", doc="log Σ eˣ over axes, without overflow.",
-)  # fmt: skip
+    reference="scipy.special.logsumexp",
+    doc="log Σ eˣ over axes, without overflow.",
+)
 
 
 @public(samples=())
@@ -261,15 +317,17 @@ def _scan(op: Any, x: Any, axis: int | None) -> Tensor:
     return apply(op, x, axis=axis)
 
 
-# -- argmax and argmin ------------------------------------------------------------------------------
+# -- argmax and argmin
 
 
 def _arg_spec(x: Spec, *, axis: Any, keepdims: bool) -> Spec:
     return Spec(reduced_shape(x.shape, axis, keepdims), int64)
 
 
-ARGS = (Sample(((3, 4),), {"axis": None, "keepdims": False}),
-        Sample(((3, 4),), {"axis": 1, "keepdims": False}))  # fmt: skip
+ARGS = (
+    Sample(((3, 4),), {"axis": None, "keepdims": False}),
+    Sample(((3, 4),), {"axis": 1, "keepdims": False}),
+)
 argmax_ = constant("argmax", infer=_arg_spec, samples=ARGS, doc="Place of the largest element.")
 argmin_ = constant("argmin", infer=_arg_spec, samples=ARGS, doc="Place of the smallest element.")
 
@@ -295,7 +353,7 @@ def _arg(op: Any, x: Any, axis: int | None, keepdims: bool) -> Tensor:
     return apply(op, x, axis=axis, keepdims=keepdims)
 
 
-# -- composites ---------------------------------------------------------------------------------------
+# -- composites
 
 
 def _count(x: Tensor, axis: Any) -> int:
@@ -312,8 +370,11 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     return apply(divide, apply(sum_, x, axis=axes, keepdims=keepdims), _count(x, axis))
 
 
-VARS = (Sample(((3, 4),)), Sample(((3, 4),), {"axis": 1, "correction": 1}),
-        Sample(((2, 3, 4),), {"axis": (0, 2), "keepdims": True}))  # fmt: skip
+VARS = (
+    Sample(((3, 4),)),
+    Sample(((3, 4),), {"axis": 1, "correction": 1}),
+    Sample(((2, 3, 4),), {"axis": (0, 2), "keepdims": True}),
+)
 
 
 @public(samples=VARS, reference="reference.var")
@@ -343,13 +404,16 @@ def _safe_sqrt(v: Tensor) -> Tensor:
     return where(zero, 0.0, apply(sqrt, where(zero, 1.0, v)))
 
 
-@public(samples=(Sample(((3, 4),)),))
+@public(samples=(Sample(((3, 4),)),), reference="reference.var_mean")
 @spelled
-def var_mean(x: Any, axis: Any = None, correction: float = 0.0,
-             keepdims: bool = False) -> tuple[Tensor, Tensor]:  # fmt: skip
+def var_mean(
+    x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False
+) -> tuple[Tensor, Tensor]:
     """Return (variance, mean) over axes."""
-    return (var(x, axis=axis, correction=correction, keepdims=keepdims),
-            mean(x, axis=axis, keepdims=keepdims))  # fmt: skip
+    return (
+        var(x, axis=axis, correction=correction, keepdims=keepdims),
+        mean(x, axis=axis, keepdims=keepdims),
+    )
 
 
 @public()
@@ -359,10 +423,17 @@ def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     return FUNCTIONS["sum"](FUNCTIONS["not_equal"](x, 0), axis=axis, keepdims=keepdims)
 
 
-@public("vector_norm", samples=(
-    Sample(((3, 4),)), Sample(((3, 4),), {"axis": 1}), Sample(((3, 4),), {"ord": 1}),
-    Sample(((3, 4),), {"ord": 3}), Sample(((3, 4),), {"ord": math.inf}),
-), reference="reference.norm")  # fmt: skip
+@public(
+    "vector_norm",
+    samples=(
+        Sample(((3, 4),)),
+        Sample(((3, 4),), {"axis": 1}),
+        Sample(((3, 4),), {"ord": 1}),
+        Sample(((3, 4),), {"ord": 3}),
+        Sample(((3, 4),), {"ord": math.inf}),
+    ),
+    reference="reference.norm",
+)
 @spelled
 def norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Vector norm (Σ|x|ᵒ)^(1/o) over axes; ord may be inf, -inf or 0; derivative 0 at 0."""
@@ -384,7 +455,9 @@ def norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Te
     return where(zero, 0.0, FUNCTIONS["pow"](where(zero, 1.0, summed), 1.0 / ord))
 
 
-@public(samples=(Sample(((3, 4),)), Sample(((3, 4),), {"axis": 1})), reference="reference.logcumsumexp")
+@public(
+    samples=(Sample(((3, 4),)), Sample(((3, 4),), {"axis": 1})), reference="reference.logcumsumexp"
+)
 @spelled
 def logcumsumexp(x: Any, axis: int = -1) -> Tensor:
     """log of the running sum of eˣ along an axis, without overflow for moderate ranges."""
@@ -392,5 +465,3 @@ def logcumsumexp(x: Any, axis: int = -1) -> Tensor:
     top = FUNCTIONS["max"](x, axis=axis, keepdims=True).detach()
     shifted = FUNCTIONS["exp"](apply(subtract, x, top))
     return FUNCTIONS["add"](FUNCTIONS["log"](cumulative_sum(shifted, axis=axis)), top)
-
-

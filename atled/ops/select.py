@@ -5,10 +5,11 @@ Written with `where`, `gather_nd` and `scatter_nd`; the names are the Array API'
 
 from typing import Any
 
-from atled.core.kinds import STEP, broadcast_shapes, constant, normalize_axes, opaque
+from atled.core.apply import apply, as_tensor
+from atled.core.kinds import broadcast_shapes, constant, normalize_axes, opaque
 from atled.core.op import Absent, Sample, Spec
 from atled.core.surface import FUNCTIONS, public, spelled
-from atled.core.tensor import Tensor, apply, as_tensor, wrap
+from atled.core.tensor import Tensor, wrap
 from atled.dtypes import bool_, int64, promote
 from atled.errors import DTypeError, IndexingError, ShapeError, located
 from atled.ops.index import as_indices, gather, getitem, scatter_add_, scatter_set_
@@ -16,25 +17,34 @@ from atled.ops.shape import broadcast_to, expand_dims, moveaxis, reshape
 
 
 def _where_spec(c: Spec, a: Spec, b: Spec) -> Spec:
-    return Spec(broadcast_shapes(c.shape, a.shape, b.shape, name="where"),
-                promote([a.dtype, b.dtype]))  # fmt: skip
+    return Spec(
+        broadcast_shapes(c.shape, a.shape, b.shape, name="where"), promote([a.dtype, b.dtype])
+    )
 
 
 where_ = opaque(
-    "where", inputs=("c", "a", "b"), operands="any", weak=True, broadcasts=True,
+    "where",
+    inputs=("c", "a", "b"),
+    operands="any",
+    weak=True,
+    broadcasts=True,
     infer=_where_spec,
     vjps=[None, lambda xp, g, c: xp.where(c, g, 0), lambda xp, g, c: xp.where(c, 0, g)],
     jvps=[None, lambda xp, t, c: xp.where(c, t, 0), lambda xp, t, c: xp.where(c, 0, t)],
-    samples=(Sample((((True, False), (False, True)), (2, 2), (2, 2))),
-             Sample((((True,), (False,)), (2,), (2, 2)))),
+    samples=(
+        Sample(([[True, False], [False, True]], (2, 2), (2, 2))),
+        Sample(([[True], [False]], (2,), (2, 2))),
+    ),
     doc="a where c is true, b elsewhere. Both branches are computed: to keep a NaN of the branch "
     "not taken out of the gradient, replace its argument too (the double-where idiom).",
-)  # fmt: skip
+)
 nonzero_ = constant(
-    "nonzero", Absent("how many places there are depends on the values"),
-    infer=lambda x: Absent("how many places there are depends on the values"), outputs=2,
+    "nonzero",
+    Absent("how many places there are depends on the values"),
+    infer=lambda x: Absent("how many places there are depends on the values"),
+    outputs=2,
     doc="Places of the elements that are not zero.",
-)  # fmt: skip
+)
 
 
 @public()
@@ -84,11 +94,13 @@ def argwhere(x: Any) -> Tensor:
     return FUNCTIONS["stack"](found, axis=1)
 
 
-# -- along an axis ------------------------------------------------------------------------------
+# -- along an axis
 
 
-@public("index_select", samples=(Sample(((3, 4), (2, 0, 2)), {"axis": 0}),
-                                 Sample(((3, 4), (2, 0, 2)), {"axis": 1})))  # fmt: skip
+@public(
+    "index_select",
+    samples=(Sample(((3, 4), [2, 0, 2]), {"axis": 0}), Sample(((3, 4), [2, 0, 2]), {"axis": 1})),
+)
 @spelled
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """Return the parts of x at `indices` along an axis (of the flattened x without one).
@@ -115,9 +127,9 @@ def _grid(x: Tensor, axis: int, indices: Tensor) -> list[Tensor]:
     """Return index arrays that address x[..., indices[...], ...] along `axis`."""
     shape = indices.shape
     if len(shape) != x.ndim:
-        raise ShapeError(located(
-            f"indices of shape {shape} need as many axes as the Tensor of shape {x.shape}"
-        ))  # fmt: skip
+        raise ShapeError(
+            located(f"indices of shape {shape} need as many axes as the Tensor of shape {x.shape}")
+        )
     xp, out = x.backend, []
     for i, n in enumerate(shape):
         if i == axis:
@@ -125,8 +137,10 @@ def _grid(x: Tensor, axis: int, indices: Tensor) -> list[Tensor]:
             continue
         if n > x.shape[i]:
             raise ShapeError(located(f"indices of shape {shape} leave a Tensor of {x.shape}"))
-        line = xp.reshape(xp.arange(n, device=x.device),
-                          shape=tuple([n if j == i else 1 for j in range(len(shape))]))  # fmt: skip
+        line = xp.reshape(
+            xp.arange(n, device=x.device),
+            shape=tuple([n if j == i else 1 for j in range(len(shape))]),
+        )
         out.append(broadcast_to(wrap(line), shape))
     return out
 
@@ -146,8 +160,10 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
         shape = broadcast_shapes(
             *[tuple([1 if i == axis else n for i, n in enumerate(t.shape)]) for t in (x, places)]
         )
-        wide = [tuple([t.shape[axis] if i == axis else n for i, n in enumerate(shape)])
-                for t in (x, places)]  # fmt: skip
+        wide = [
+            tuple([t.shape[axis] if i == axis else n for i, n in enumerate(shape)])
+            for t in (x, places)
+        ]
         x, places = broadcast_to(x, wide[0]), broadcast_to(places, wide[1])
     return apply(gather, x, *_grid(x, axis, places))
 
@@ -215,7 +231,7 @@ def _indexed(op: Any, x: Any, dim: int, index: Any, source: Any, alpha: float) -
     return moveaxis(apply(op, moveaxis(x, dim, 0), moveaxis(v, dim, 0), places), 0, dim)
 
 
-# -- by condition or place ------------------------------------------------------------------------
+# -- by condition or place
 
 
 @public()

@@ -9,11 +9,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from atled.core.kinds import STEP, broadcast_shapes, constant, linear, movement, normalize_axes, opaque
+from atled.core.apply import apply, as_tensor
+from atled.core.kinds import (
+    broadcast_shapes,
+    movement,
+    normalize_axes,
+    opaque,
+)
 from atled.core.op import Sample, Spec
 from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tape import sum_to_shape
-from atled.core.tensor import Tensor, apply, as_tensor
+from atled.core.tensor import Tensor
 from atled.errors import ShapeError, located
 
 reshape_ = movement(
@@ -22,7 +28,7 @@ reshape_ = movement(
     shape=lambda x, *, shape: _reshaped(x, shape),
     samples=(Sample(((3, 4),), {"shape": (2, 6)}), Sample(((1,),), {"shape": ()})),
     doc="The same elements, row by row, in another shape.",
-)  # fmt: skip
+)
 permute = movement(
     "permute_dims",
     transpose=lambda xp, g, axes: xp.permute_dims(
@@ -31,31 +37,32 @@ permute = movement(
     shape=lambda x, *, axes: tuple([x[a] for a in axes]),
     samples=(Sample(((2, 3, 4),), {"axes": (2, 0, 1)}), Sample(((),), {"axes": ()})),
     doc="Axes in another order.",
-)  # fmt: skip
+)
 broadcast = movement(
     "broadcast_to",
     transpose=lambda xp, g, x_shape: sum_to_shape(xp, g, x_shape),
     shape=lambda x, *, shape: _broadcast_shape(x, shape),
     samples=(Sample(((3, 1),), {"shape": (2, 3, 4)}), Sample(((),), {"shape": (2,)})),
     doc="Repeat along axes of length one, and new leading axes.",
-)  # fmt: skip
+)
 slice_ = movement(
     "slice",
     transpose=lambda xp, g, x_shape, index: xp.place(g, index=index, shape=x_shape),
     shape=lambda x, *, index: tuple(
-        [len(builtins.range(*builtins.slice(*i).indices(n)))
-         for i, n in zip(index, x, strict=True)]
+        [len(builtins.range(*builtins.slice(*i).indices(n))) for i, n in zip(index, x, strict=True)]
     ),
     samples=(Sample(((5, 6),), {"index": ((1, 4, 1), (5, None, -2))}),),
-    reference="reference.slice", doc="Start, stop and step along each axis.",
-)  # fmt: skip
+    reference="reference.slice",
+    doc="Start, stop and step along each axis.",
+)
 place = movement(
     "place",
     transpose=lambda xp, g, index: xp.slice(g, index=index),
     shape=lambda x, *, index, shape: tuple(shape),
     samples=(Sample(((3, 3),), {"index": ((1, 4, 1), (5, None, -2)), "shape": (5, 6)}),),
-    reference="reference.place", doc="Zeros, with the elements at a slice; the transpose of slice.",
-)  # fmt: skip
+    reference="reference.place",
+    doc="Zeros, with the elements at a slice; the transpose of slice.",
+)
 
 
 def _concat_spec(*specs: Spec, axis: int) -> Spec:
@@ -73,21 +80,30 @@ def _part(arrays_shape: Any, axis: int, position: int) -> Any:
     """Return the slice of a concatenation that holds the array at `position`."""
     start = builtins.sum(s[axis] for s in arrays_shape[:position])
     stop = start + arrays_shape[position][axis]
-    return tuple([(start, stop, 1) if i == axis else (0, n, 1)
-                  for i, n in enumerate(arrays_shape[position])])  # fmt: skip
+    return tuple(
+        [(start, stop, 1) if i == axis else (0, n, 1) for i, n in enumerate(arrays_shape[position])]
+    )
 
 
 concat_ = opaque(
-    "concat", inputs=("*arrays",), operands="same", infer=_concat_spec,
-    vjps=[lambda xp, g, arrays_shape, axis, position: xp.slice(
-        g, index=_part(arrays_shape, axis, position)
-    )],
-    jvps=[lambda xp, t, arrays_shape, y_shape, axis, position: xp.place(
-        t, index=_part(arrays_shape, axis, position), shape=tuple(y_shape)
-    )],
+    "concat",
+    inputs=("*arrays",),
+    operands="same",
+    infer=_concat_spec,
+    vjps=[
+        lambda xp, g, arrays_shape, axis, position: xp.slice(
+            g, index=_part(arrays_shape, axis, position)
+        )
+    ],
+    jvps=[
+        lambda xp, t, arrays_shape, y_shape, axis, position: xp.place(
+            t, index=_part(arrays_shape, axis, position), shape=tuple(y_shape)
+        )
+    ],
     samples=(Sample(((2, 3), (4, 3)), {"axis": 0}), Sample(((2, 3), (2, 1), (2, 2)), {"axis": 1})),
-    reference="reference.concat", doc="Join along an axis.",
-)  # fmt: skip
+    reference="reference.concat",
+    doc="Join along an axis.",
+)
 
 
 def _reshaped(x: tuple[int, ...], shape: Sequence[int]) -> tuple[int, ...]:
@@ -102,7 +118,7 @@ def _broadcast_shape(x: tuple[int, ...], shape: Sequence[int]) -> tuple[int, ...
     return tuple(shape)
 
 
-# -- public functions of the records ------------------------------------------------------------
+# -- public functions of the records
 
 
 def _sizes(first: Any, rest: Any) -> tuple[int, ...]:
@@ -119,9 +135,9 @@ def reshape(x: Any, shape: Any, *rest: int) -> Tensor:
     if -1 in sizes:
         known = math.prod(n for n in sizes if n != -1)
         if sizes.count(-1) > 1 or known == 0 or x.size % known:
-            raise ShapeError(located(
-                f"reshape: {x.size} elements of shape {x.shape} do not fill {sizes}"
-            ))  # fmt: skip
+            raise ShapeError(
+                located(f"reshape: {x.size} elements of shape {x.shape} do not fill {sizes}")
+            )
         sizes = tuple([x.size // known if n == -1 else n for n in sizes])
     return apply(reshape_, x, shape=sizes)
 
@@ -189,7 +205,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     return concat([expand_dims(t, axis) for t in tensors], axis=axis)
 
 
-# -- axes ---------------------------------------------------------------------------------------
+# -- axes
 
 
 @public("unsqueeze")
@@ -249,8 +265,9 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
     dst = normalize_axes(destination, x.ndim, "moveaxis")
     rest = iter([i for i in builtins.range(x.ndim) if i not in src])
     places = dict(zip(dst, src, strict=True))
-    return permute_dims(x, [places[i] if i in places else next(rest)
-                            for i in builtins.range(x.ndim)])  # fmt: skip
+    return permute_dims(
+        x, [places[i] if i in places else next(rest) for i in builtins.range(x.ndim)]
+    )
 
 
 @public("ravel")
@@ -276,7 +293,7 @@ def unflatten(x: Any, axis: int, sizes: Sequence[int]) -> Tensor:
     return reshape(x, (*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
 
 
-# -- parts --------------------------------------------------------------------------------------
+# -- parts
 
 
 def _take_part(x: Tensor, axis: int, start: int | None, stop: int | None, step: int) -> Tensor:
@@ -300,9 +317,9 @@ def narrow(x: Any, axis: int, start: int, length: int) -> Tensor:
     x = as_tensor(x)
     (axis,) = normalize_axes(axis, x.ndim, "narrow")
     if not 0 <= start <= start + length <= x.shape[axis]:
-        raise ShapeError(located(
-            f"narrow: {start} to {start + length} leaves axis {axis} of shape {x.shape}"
-        ))  # fmt: skip
+        raise ShapeError(
+            located(f"narrow: {start} to {start + length} leaves axis {axis} of shape {x.shape}")
+        )
     return _take_part(x, axis, start, start + length, 1)
 
 
@@ -339,11 +356,12 @@ def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
     """Return the parts along an axis, without that axis."""
     x = as_tensor(x)
     (axis,) = normalize_axes(axis, x.ndim, "unstack")
-    return tuple(squeeze(_take_part(x, axis, i, i + 1, 1), axis)
-                 for i in builtins.range(x.shape[axis]))  # fmt: skip
+    return tuple(
+        squeeze(_take_part(x, axis, i, i + 1, 1), axis) for i in builtins.range(x.shape[axis])
+    )
 
 
-# -- repeating and padding ------------------------------------------------------------------------
+# -- repeating and padding
 
 
 @public()
@@ -385,10 +403,12 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Tensor:
     """
     x = as_tensor(x)
     if not isinstance(repeats, int):
-        raise ShapeError(located(
-            f"repeat: repeats must be one integer; found {repeats!r}. For PyTorch's "
-            "Tensor.repeat(sizes) use tile(sizes)"
-        ))  # fmt: skip
+        raise ShapeError(
+            located(
+                f"repeat: repeats must be one integer; found {repeats!r}. For PyTorch's "
+                "Tensor.repeat(sizes) use tile(sizes)"
+            )
+        )
     if axis is None:
         x, axis = reshape(x, -1), 0
     (axis,) = normalize_axes(axis, x.ndim, "repeat")
@@ -426,9 +446,11 @@ def _pad_widths(given: Any, x: Tensor) -> list[tuple[int, int]]:
     if len(widths) == 2 and all(isinstance(w, int) for w in widths):
         return [(widths[0], widths[1])] * x.ndim
     if len(widths) != x.ndim or any(isinstance(w, int) or len(w) != 2 for w in widths):
-        raise ShapeError(located(
-            f"pad: one (before, after) for each of {x.ndim} axes is needed; found {given!r}"
-        ))  # fmt: skip
+        raise ShapeError(
+            located(
+                f"pad: one (before, after) for each of {x.ndim} axes is needed; found {given!r}"
+            )
+        )
     return widths
 
 
@@ -449,10 +471,12 @@ def _pad_constant(x: Tensor, widths: list[tuple[int, int]], value: float) -> Ten
 def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
     n = x.shape[axis]
     if mode == "reflect" and max(before, after) >= n:
-        raise ShapeError(located(
-            f"pad: reflect needs less than {n} on axis {axis} of shape {x.shape}; "
-            f"found ({before}, {after})"
-        ))  # fmt: skip
+        raise ShapeError(
+            located(
+                f"pad: reflect needs less than {n} on axis {axis} of shape {x.shape}; "
+                f"found ({before}, {after})"
+            )
+        )
     places = builtins.range(-before, n + after)
     if mode == "reflect":
         rows = [abs(i) if i < n else 2 * (n - 1) - i for i in places]
@@ -461,7 +485,7 @@ def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tenso
     elif mode in ("circular", "wrap"):
         rows = [i % n for i in places]
     else:
-        raise ShapeError(located(
-            f"pad: mode must be constant, reflect, replicate or circular; found {mode!r}"
-        ))  # fmt: skip
+        raise ShapeError(
+            located(f"pad: mode must be constant, reflect, replicate or circular; found {mode!r}")
+        )
     return FUNCTIONS["take"](x, rows, axis=axis)

@@ -2,26 +2,33 @@
 
 from typing import Any, NamedTuple
 
+from atled.core.apply import apply, as_tensor
 from atled.core.kinds import constant, normalize_axes
 from atled.core.op import Sample, Spec
 from atled.core.surface import FUNCTIONS, public, spelled
-from atled.core.tensor import Tensor, apply, as_tensor, wrap
+from atled.core.tensor import Tensor, wrap
 from atled.dtypes import int64
 from atled.errors import ShapeError, located
 from atled.ops.select import take_along_axis
 from atled.ops.shape import narrow, reshape
 
 argsort_ = constant(
-    "argsort", infer=lambda x, *, axis, descending: Spec(x.shape, int64),
-    samples=(Sample(((3, 4),), {"axis": 1, "descending": False}),
-             Sample(((3, 4),), {"axis": 0, "descending": True})),
-    reference="reference.argsort", doc="The order that sorts along an axis, stable.",
-)  # fmt: skip
+    "argsort",
+    infer=lambda x, *, axis, descending: Spec(x.shape, int64),
+    samples=(
+        Sample(((3, 4),), {"axis": 1, "descending": False}),
+        Sample(((3, 4),), {"axis": 0, "descending": True}),
+    ),
+    reference="reference.argsort",
+    doc="The order that sorts along an axis, stable.",
+)
 searchsorted_ = constant(
-    "searchsorted", inputs=("x1", "x2"), infer=lambda x1, x2, *, side: Spec(x2.shape, int64),
-    samples=(Sample(((-1.0, 0.0, 1.0), (2, 3)), {"side": "left"}),),
+    "searchsorted",
+    inputs=("x1", "x2"),
+    infer=lambda x1, x2, *, side: Spec(x2.shape, int64),
+    samples=(Sample(([-1.0, 0.0, 1.0], (2, 3)), {"side": "left"}),),
     doc="Where to insert to keep order.",
-)  # fmt: skip
+)
 
 
 class Sorted(NamedTuple):
@@ -42,8 +49,10 @@ def argsort(x: Any, axis: int = -1, descending: bool = False, stable: bool = Tru
     return apply(argsort_, x, axis=axis, descending=descending)
 
 
-@public(samples=(Sample(((3, 4),)), Sample(((3, 4),), {"axis": 0, "descending": True})),
-        reference="reference.sort")  # fmt: skip
+@public(
+    samples=(Sample(((3, 4),)), Sample(((3, 4),), {"axis": 0, "descending": True})),
+    reference="reference.sort",
+)
 @spelled
 def sort(x: Any, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """Return x sorted along an axis (the values only, as in the Array API; see `argsort`)."""
@@ -102,7 +111,8 @@ def searchsorted(x1: Any, x2: Any, side: str = "left") -> Tensor:
     return apply(searchsorted_, x1, as_tensor(x2), side=side)
 
 
-# -- sets -----------------------------------------------------------------------------------------
+# -- sets
+
 
 @public("unique")
 def unique_values(x: Any) -> Tensor:
@@ -148,7 +158,8 @@ def isin(x: Any, test_elements: Any) -> Tensor:
 def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """Count (or add the weights of) each non-negative integer in one-dimensional x."""
     x = as_tensor(x)
-    n = max(minlength, int(x.backend.tolist(x.backend.max(x._value, axis=None))) + 1 if x.size else 0)
+    largest = int(x.backend.tolist(x.backend.max(x._value, axis=None))) if x.size else -1
+    n = max(minlength, largest + 1)
     v = as_tensor(weights) if weights is not None else FUNCTIONS["ones_like"](x)
     zeros = wrap(x.backend.zeros((n,), dtype=v.dtype, device=x.device))
     return FUNCTIONS["index_add"](zeros, 0, x, v)

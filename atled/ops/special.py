@@ -7,10 +7,11 @@ used where a backend brings none; their errors are in the docstrings.
 import math
 from typing import Any
 
+from atled.core.apply import apply, as_tensor
 from atled.core.kinds import elementwise
 from atled.core.op import Sample
 from atled.core.surface import FUNCTIONS, public
-from atled.core.tensor import Tensor, apply, as_tensor
+from atled.core.tensor import Tensor
 from atled.ops.elementwise import UNARY
 
 ROOT_PI = math.sqrt(math.pi)
@@ -67,34 +68,53 @@ def _asymptotic(xp: Any, x: Any, n: int) -> Any:
         return series
     series = math.factorial(n - 1) / x**n + math.factorial(n) / (2 * x ** (n + 1))
     for k, b in enumerate(_BERNOULLI, 1):
-        series = series + b * math.factorial(2 * k + n - 1) / math.factorial(2 * k) / x ** (2 * k + n)
+        factor = b * math.factorial(2 * k + n - 1) / math.factorial(2 * k)
+        series = series + factor / x ** (2 * k + n)
     return series if n % 2 else -series
 
 
 erf = elementwise(
-    "erf", [lambda xp, x: (2 / ROOT_PI) * xp.exp(-x * x)], samples=UNARY,
-    reference="scipy.special.erf", doc="Error function: 2/√π ∫₀ˣ exp(-t²) dt.",
-)  # fmt: skip
+    "erf",
+    [lambda xp, x: (2 / ROOT_PI) * xp.exp(-x * x)],
+    samples=UNARY,
+    reference="scipy.special.erf",
+    doc="Error function: 2/√π ∫₀ˣ exp(-t²) dt.",
+)
 erfinv = elementwise(
-    "erfinv", [lambda xp, y: (ROOT_PI / 2) * xp.exp(y * y)], forward=_erfinv,
-    domain=(-0.9, 0.9), samples=UNARY, reference="scipy.special.erfinv",
+    "erfinv",
+    [lambda xp, y: (ROOT_PI / 2) * xp.exp(y * y)],
+    forward=_erfinv,
+    domain=(-0.9, 0.9),
+    samples=UNARY,
+    reference="scipy.special.erfinv",
     doc="Inverse of the error function, on (-1, 1).",
-)  # fmt: skip
+)
 lgamma = elementwise(
-    "lgamma", [lambda xp, x: xp.polygamma(x, n=0)], domain=(0.5, 6.0), samples=UNARY,
-    reference="scipy.special.gammaln", aliases=("gammaln",), doc="log |Γ(x)|.",
-)  # fmt: skip
+    "lgamma",
+    [lambda xp, x: xp.polygamma(x, n=0)],
+    domain=(0.5, 6.0),
+    samples=UNARY,
+    reference="scipy.special.gammaln",
+    aliases=("gammaln",),
+    doc="log |Γ(x)|.",
+)
 polygamma_ = elementwise(
-    "polygamma", [lambda xp, x, n: xp.polygamma(x, n=n + 1)], forward=_polygamma,
-    domain=(0.5, 6.0), door=False, reference="reference.polygamma",
+    "polygamma",
+    [lambda xp, x, n: xp.polygamma(x, n=n + 1)],
+    forward=_polygamma,
+    domain=(0.5, 6.0),
+    door=False,
+    reference="reference.polygamma",
     samples=tuple(Sample(((3, 4),), {"n": n}) for n in (0, 1, 2)),
     doc="n-th derivative of digamma; for n > 0 on x > 0.",
-)  # fmt: skip
+)
 sinc_ = elementwise(
-    "sinc", [lambda xp, x: _sinc_slope(xp, x)],
-    forward=lambda xp, x: _sinc(xp, x), samples=UNARY,
+    "sinc",
+    [lambda xp, x: _sinc_slope(xp, x)],
+    forward=lambda xp, x: _sinc(xp, x),
+    samples=UNARY,
     doc="sin(πx) / (πx), 1 at 0.",
-)  # fmt: skip
+)
 
 
 def _sinc(xp: Any, x: Any) -> Any:
@@ -114,10 +134,14 @@ def _sinc_slope(xp: Any, x: Any) -> Any:
 
 
 gelu_ = elementwise(
-    "gelu", [lambda xp, x: _phi(xp, x) + x * xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)],
-    forward=lambda xp, x: x * _phi(xp, x), door=False, samples=UNARY, reference="reference.gelu",
+    "gelu",
+    [lambda xp, x: _phi(xp, x) + x * xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)],
+    forward=lambda xp, x: x * _phi(xp, x),
+    door=False,
+    samples=UNARY,
+    reference="reference.gelu",
     doc="x Φ(x) with the normal distribution's Φ (Hendrycks & Gimpel 2016, arXiv:1606.08415).",
-)  # fmt: skip
+)
 
 
 def _phi(xp: Any, x: Any) -> Any:
@@ -156,7 +180,9 @@ def erfc(x: Any) -> Tensor:
     return 1 - apply(erf, x)
 
 
-@public(samples=(Sample(((3, 4),)), Sample(((3, 4),), {"beta": 2.0})), reference="reference.softplus")
+@public(
+    samples=(Sample(((3, 4),)), Sample(((3, 4),), {"beta": 2.0})), reference="reference.softplus"
+)
 def softplus(x: Any, beta: float = 1.0) -> Tensor:
     """log(1 + exp(βx)) / β, without overflow."""
     unit = FUNCTIONS["softplus_unit"]

@@ -182,6 +182,7 @@ def test_constants():
     same(xp.full((2,), 3), [3, 3], int64)
     same(xp.full((1,), True), [True])
     same(xp.full((1,), 2, dtype=float64), [2.0])
+    same(xp.full((1,), 2**70, dtype=float64), [2.0**70])
     same(xp.full((2,), xp.asarray(1.5)), [1.5, 1.5])
     same(xp.zeros((2, 0, 3)), [[], []])
     same(xp.zeros_like(xp.asarray([1, 2])), [0, 0], int64)
@@ -275,6 +276,10 @@ def test_copies_are_arrays():
         ("x * y", [2.0, 12.0]),
         ("x / y", [2.0, 4 / 3]),
         ("x ** y", [2.0, 64.0]),
+        ("x ** 2", [4.0, 16.0]),
+        ("x ** 3", [8.0, 64.0]),
+        ("i ** 2", [25, 49]),
+        ("i ** 2.0", [25.0, 49.0]),
         ("x // y", [2.0, 1.0]),
         ("x % y", [0.0, 1.0]),
         ("1 + x", [3.0, 5.0]),

@@ -1,7 +1,7 @@
 """The border: arrays from nested lists, scalars and other libraries' arrays, and back.
 
 Nothing here shares memory with what comes in. An array of another library is read through the
-buffer protocol where it lies dense in one of the three dtypes, through its `tolist` otherwise;
+buffer protocol where it has one of the three dtypes, through its `tolist` otherwise;
 its values are then widened, exactly: float32 to float64, narrow integers to int64.
 """
 
@@ -51,11 +51,11 @@ def _from_array(data: Any, dtype: DType | None) -> Array:
         view = memoryview(data)
     except (TypeError, ValueError, BufferError):
         view = None
-    if view is not None and view.c_contiguous and view.format in _FORMATS:
+    if view is not None and view.format in _FORMATS:
         found = _FORMATS[view.format]
         if view.itemsize == found.itemsize:
             storage: Storage = array(CODES[found])
-            storage.frombytes(view.tobytes())
+            storage.frombytes(view.tobytes())  # in row-major order, whatever the strides
             return Array(storage, shape, found)
     own = _KINDS[as_dtype(data.dtype, float64).kind] if hasattr(data, "dtype") else None
     leaves = [data.tolist()]

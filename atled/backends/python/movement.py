@@ -134,7 +134,7 @@ def basic_index(x: Array, key: Any) -> Array:
             taken = range(n)[k]
             shape.append(len(taken))
             strides.append(taken.step * step)
-            offset += taken.start * step if taken else 0
+            offset += taken.start * step
         elif -n <= k < n:
             offset += k % n * step
         else:
@@ -163,7 +163,7 @@ def _sliced(shape: Shape, strides: Shape, index: Index) -> tuple[Shape, Shape, i
     if len(index) != len(shape):
         raise ShapeError(f"slice: {len(index)} entries for the {len(shape)} axes of {shape}")
     taken = [range(n)[builtins.slice(*k)] for n, k in zip(shape, index, strict=True)]
-    first = sum(t.start * step for t, step in zip(taken, strides, strict=True) if t)
+    first = sum(t.start * step for t, step in zip(taken, strides, strict=True))
     steps = tuple(t.step * step for t, step in zip(taken, strides, strict=True))
     return tuple(map(len, taken)), steps, first
 

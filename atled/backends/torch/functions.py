@@ -248,7 +248,9 @@ class TorchBackend(TorchBorder):
         return torch.cumprod(x, axis)
 
     def logsumexp(self, x: Any, *, axis: Any, keepdims: bool = False) -> Any:
-        return x if axis == () else torch.logsumexp(x, axis, keepdims)
+        if axis == ():
+            return x
+        return torch.logsumexp(x, tuple(range(x.ndim)) if axis is None else axis, keepdims)
 
     def softmax(self, x: Any, *, axis: Any) -> Any:
         if isinstance(axis, int):

@@ -1,0 +1,75 @@
+"""Whether operations are recorded: `no_grad`, `enable_grad`, `set_grad_enabled`."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from atled.config import grad_mode
+
+__all__ = ["enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+
+
+class set_grad_enabled:
+    """Record operations, or not: as a setting at once, or for a `with` block."""
+
+    def __init__(self, mode: bool) -> None:
+        self._before = grad_mode.enabled
+        grad_mode.enabled = mode
+
+    def __enter__(self) -> "set_grad_enabled":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        grad_mode.enabled = self._before
+
+
+class _Mode:
+    """A context manager and decorator that sets the grad mode and puts it back; reentrant."""
+
+    _mode: bool
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> "_Mode":
+        self._before.append(grad_mode.enabled)
+        grad_mode.enabled = self._mode
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        grad_mode.enabled = self._before.pop()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        mode = type(self)
+
+        @wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with mode():
+                return function(*args, **kwargs)
+
+        return inside
+
+
+class no_grad(_Mode):
+    """Do not record operations: results do not require gradients.
+
+    Example:
+        >>> import atled as at
+        >>> w = at.tensor(2.0, requires_grad=True)
+        >>> with at.no_grad():
+        ...     (w * 3).requires_grad
+        False
+    """
+
+    _mode = False
+
+
+class enable_grad(_Mode):
+    """Record operations, also inside `no_grad`."""
+
+    _mode = True
+
+
+def is_grad_enabled() -> bool:
+    """Say whether operations are being recorded in this thread."""
+    return grad_mode.enabled

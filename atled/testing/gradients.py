@@ -1,0 +1,309 @@
+"""Compare derivatives with central differences, in both modes and to any order."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from atled.core.autograd import grad, jvp_of
+from atled.core.mode import enable_grad
+from atled.core.tensor import Tensor, wrap
+from atled.dtypes import float64
+from atled.errors import AtledError, DTypeError, GradError, located
+from atled.testing.values import TOLERANCES, Tolerance, elements, leaf_paths, position
+from atled.tree import flatten, unflatten
+
+__all__ = ["GradientMismatch", "check_grads", "numeric_jvp"]
+
+EPS = 1e-6  # step of the differences: errors of eps² and 1e-16 / eps
+ELEMENTS = 48  # of an argument that are checked one by one; of a larger one a random choice
+
+Flat = Callable[[Sequence[Tensor]], list[Tensor]]
+
+
+class GradientMismatch(AssertionError, AtledError):
+    """A derivative is not what central differences say."""
+
+
+def check_grads(
+    f: Callable[..., Any],
+    args: Any,
+    order: int = 2,
+    modes: Sequence[str] = ("fwd", "rev"),
+    *,
+    eps: float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+) -> None:
+    """Compare the derivatives of `f` with central differences, or raise.
+
+    The second order checks the first derivative as a function of its own, in every
+    combination of modes; so do higher ones.
+
+    Args:
+        f: a function of the arguments that returns a nest of Tensors. The same arguments must
+            give the same results, and it must be smooth around them.
+        args: a tuple of arguments, each a nest. Floating Tensors in it must be float64 and are
+            differentiated by; anything else is passed on as it is. A lone nest is one argument.
+        order: the highest order of derivative to check.
+        modes: "fwd", "rev" or both. A custom `Function` has only "rev".
+        eps: the step of the differences.
+        rtol, atol: by default `TOLERANCES["differences"]`; the latter is scaled by the
+            largest |f| if that is over 1.
+
+    Raises:
+        GradientMismatch: a derivative is wrong; also an AssertionError. The text names mode,
+            order, argument and element, with both values.
+        DTypeError: an argument or a result is a floating Tensor, but not float64.
+        GradError: there is nothing to differentiate by.
+
+    Example:
+        >>> import atled as at
+        >>> x = at.tensor([0.5, 2.0], dtype=at.float64)
+        >>> check_grads(lambda x: x.log() * x, x)
+    """
+    unknown = set(modes) - {"fwd", "rev"}
+    if unknown or not modes:
+        raise ValueError(f"check_grads: modes are 'fwd' and 'rev'; found {tuple(modes)!r}")
+    flat, xs, labels = _flattened(f, args)
+    name = getattr(f, "__name__", type(f).__name__)
+    default = TOLERANCES["differences"]
+    limits = Tolerance(
+        default.rtol if rtol is None else rtol, default.atol if atol is None else atol
+    )
+    check = _Check(name, tuple(modes), eps or EPS, limits)
+    check.repeats(flat, xs)
+    with enable_grad():
+        check.orders(flat, xs, labels, order, ())
+
+
+def numeric_jvp(f: Callable[..., Any], args: Any, tangents: Any, eps: float | None = None) -> Any:
+    """Return the derivative of `f` at `args` in the direction of `tangents`, by differences.
+
+    The formula is (f(x + eps·t) - f(x - eps·t)) / 2 eps.
+
+    Args:
+        f, args: as in `check_grads`.
+        tangents: Tensors or nested lists of numbers, one for each float64 Tensor in `args`,
+            in their order; where `args` is a lone Tensor, its tangent.
+        eps: the step.
+
+    Returns:
+        A list with the tangent of each floating Tensor in what f returns.
+
+    Example:
+        >>> import atled as at
+        >>> x = at.tensor([1.0, 2.0], dtype=at.float64)
+        >>> (t,) = numeric_jvp(lambda x: x * x, x, x)
+        >>> [round(n, 6) for n in t.tolist()]
+        [2.0, 8.0]
+    """
+    flat, xs, _ = _flattened(f, args)
+    ts = list(tangents) if type(args) in (tuple, list) else [tangents]
+    ys = flat(xs)
+    columns = _differences(flat, xs, [elements(t) for t in ts], eps or EPS)
+    return [_like(y, column) for y, column in zip(ys, columns, strict=True)]
+
+
+def _flattened(f: Callable[..., Any], args: Any) -> tuple[Flat, list[Tensor], list[str]]:
+    """Return `f` as a function of float64 Tensors only, those Tensors, and what to call them."""
+    args = tuple(args) if type(args) in (tuple, list) else (args,)
+    leaves, structure = flatten(args)
+    paths = [path for i, arg in enumerate(args) for path, _ in leaf_paths(arg, f"{i}")]
+    at = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.dtype.is_floating_point]
+    for i in at:
+        _require_float64(leaves[i], f"argument {paths[i]}")
+    if not at:
+        raise GradError("check_grads: no argument is a floating Tensor: nothing to differentiate")
+
+    def flat(xs: Sequence[Tensor]) -> list[Tensor]:
+        given = list(leaves)
+        for i, x in zip(at, xs, strict=True):
+            given[i] = x
+        results, _ = flatten(f(*unflatten(structure, given)))
+        ys = [y for y in results if isinstance(y, Tensor) and y.dtype.is_floating_point]
+        for i, y in enumerate(ys):
+            _require_float64(y, f"result {i}")
+        return ys
+
+    return flat, [wrap(leaves[i]._value) for i in at], [f"argument {paths[i]}" for i in at]
+
+
+def _require_float64(x: Tensor, what: str) -> None:
+    if x.dtype is not float64:
+        raise DTypeError(
+            located(
+                f"check_grads: {what} is {x.dtype.name}; differences need float64: make it with "
+                "at.tensor(..., dtype=at.float64) or convert it with x.astype(at.float64)"
+            )
+        )
+
+
+class _Check:
+    """One run of `check_grads`: how to compare, and under which name."""
+
+    def __init__(self, name: str, modes: tuple[str, ...], eps: float, limits: Tolerance) -> None:
+        self.name, self.modes, self.eps, self.limits = name, modes, eps, limits
+
+    def orders(
+        self, f: Flat, xs: list[Tensor], labels: list[str], order: int, over: tuple[str, ...]
+    ) -> None:
+        """Check the derivative of f in each mode, then that derivative as a function."""
+        if order < 1:
+            return
+        ys = f(xs)
+        dice = random.Random(f"{self.name} {[x.shape for x in xs]} {over}")
+        scale = max([1.0, *(abs(v) for y in ys for v in elements(y) if v - v == 0)])
+        for mode in self.modes:
+            checker = self.forward if mode == "fwd" else self.reverse
+            checker(f, xs, ys, labels, dice, scale, (mode, *over))
+            directions = [_random(dice, x) for x in (xs if mode == "fwd" else ys)]
+            what = "the tangent of argument" if mode == "fwd" else "the cotangent of result"
+            more = [f"{what} {i}" for i in range(len(directions))]
+            derivative = _pushed(f, len(xs)) if mode == "fwd" else _pulled(f, len(xs))
+            self.orders(derivative, xs + directions, labels + more, order - 1, (mode, *over))
+
+    def forward(
+        self,
+        f: Flat,
+        xs: list[Tensor],
+        ys: list[Tensor],
+        labels: list[str],
+        dice: random.Random,
+        scale: float,
+        path: tuple[str, ...],
+    ) -> None:
+        """Compare the tangents of the results, for a random tangent of one argument each time."""
+        for i, x in enumerate(xs):
+            ts = [
+                _random(dice, x) if j == i else _like(z, [0.0] * z.size) for j, z in enumerate(xs)
+            ]
+            pushed = _pushed(f, len(xs))([*xs, *ts])
+            columns = _differences(f, xs, [elements(t) for t in ts], self.eps)
+            for j, (t, column) in enumerate(zip(pushed, columns, strict=True)):
+                what = f"the tangent of result {j}, from a random tangent of {labels[i]}"
+                self.compare(what, path, ys[j].shape, dict(enumerate(column)), elements(t), scale)
+
+    def reverse(
+        self,
+        f: Flat,
+        xs: list[Tensor],
+        ys: list[Tensor],
+        labels: list[str],
+        dice: random.Random,
+        scale: float,
+        path: tuple[str, ...],
+    ) -> None:
+        """Compare the gradient of Σ v·y by each argument, element by element."""
+        vs = [_random(dice, y) for y in ys]
+        gradients = _pulled(f, len(xs))([*xs, *vs])
+        weights = [elements(v) for v in vs]
+        zeros = [[0.0] * x.size for x in xs]
+        for i, x in enumerate(xs):
+            numeric = {}
+            for k in sorted(dice.sample(range(x.size), min(x.size, ELEMENTS))):
+                ts = [z[:] for z in zeros] if i == 0 else zeros
+                ts[i] = [float(j == k) for j in range(x.size)]
+                columns = _differences(f, xs, ts, self.eps)
+                numeric[k] = sum(
+                    a * b
+                    for v, c in zip(weights, columns, strict=True)
+                    for a, b in zip(v, c, strict=True)
+                )
+            zeros[i] = [0.0] * x.size
+            what = f"the gradient by {labels[i]}"
+            self.compare(what, path, x.shape, numeric, elements(gradients[i]), scale)
+
+    def compare(
+        self,
+        what: str,
+        path: tuple[str, ...],
+        shape: tuple[int, ...],
+        numeric: dict[int, float],
+        analytic: list[float],
+        scale: float,
+    ) -> None:
+        """Raise unless the analytic values are near the numeric ones (by flat position)."""
+        rtol, atol = self.limits.rtol, self.limits.atol * scale
+        wrong = {
+            k: abs(n - analytic[k]) / (atol + rtol * abs(n))
+            for k, n in numeric.items()
+            if not abs(n - analytic[k]) <= atol + rtol * max(abs(n), abs(analytic[k]))
+        }
+        if wrong:
+            worst = max(wrong, key=lambda k: (wrong[k] != wrong[k], wrong[k]))
+            where = f"{position(worst, shape)} of shape {shape}"
+            text = (
+                f"{self.name}: {' over '.join(path)} mode, order {len(path)}: {what} is wrong at "
+                f"{where}: the rule gives {analytic[worst]:.9g}, differences give "
+                f"{numeric[worst]:.9g} ({len(wrong)} of {len(numeric)} elements checked are wrong)"
+            )
+            raise GradientMismatch(located(text))
+
+    def repeats(self, f: Flat, xs: list[Tensor]) -> None:
+        """Raise if f gives other results the second time."""
+        first, second = ([elements(y) for y in f(xs)] for _ in range(2))
+        if repr(first) != repr(second):
+            raise ValueError(
+                f"check_grads: {self.name} gave two different results for the same arguments; "
+                "seed its random numbers inside it"
+            )
+
+
+def _pushed(f: Flat, count: int) -> Flat:
+    """Return the function (xs, tangents) -> tangents of f(xs); recorded if an input is."""
+
+    def tangents(inputs: Sequence[Tensor]) -> list[Tensor]:
+        record = any(x.requires_grad for x in inputs)
+        xs, ts = _tracked(inputs[:count]), inputs[count:]
+        ys = f(xs)
+        found = jvp_of(ys, xs, ts, create_graph=record) if ys else []
+        return [
+            _like(y, [0.0] * y.size) if t is None else t for y, t in zip(ys, found, strict=True)
+        ]
+
+    return tangents
+
+
+def _pulled(f: Flat, count: int) -> Flat:
+    """Return the function (xs, cotangents) -> gradients of f by xs; recorded if an input is."""
+
+    def gradients(inputs: Sequence[Tensor]) -> list[Tensor]:
+        record = any(x.requires_grad for x in inputs)
+        xs = _tracked(inputs[:count])
+        pairs = [(y, g) for y, g in zip(f(xs), inputs[count:], strict=True) if y.requires_grad]
+        if not pairs:
+            return [_like(x, [0.0] * x.size) for x in xs]
+        ys, gs = zip(*pairs, strict=True)
+        return list(grad(ys, xs, list(gs), create_graph=record, materialize_grads=True))
+
+    return gradients
+
+
+def _tracked(xs: Sequence[Tensor]) -> list[Tensor]:
+    return [x if x.requires_grad else wrap(x._value).requires_grad_() for x in xs]
+
+
+def _differences(f: Flat, xs: list[Tensor], ts: list[list[float]], eps: float) -> list[list[float]]:
+    """Return (f(x + eps·t) - f(x - eps·t)) / 2 eps for each result, as flat lists."""
+    ends = []
+    for step in (eps, -eps):
+        moved = [
+            _like(x, [a + step * b for a, b in zip(elements(x), t, strict=True)]) if any(t) else x
+            for x, t in zip(xs, ts, strict=True)
+        ]
+        ends.append([elements(y) for y in f(moved)])
+    return [
+        [(a - b) / (2 * eps) for a, b in zip(*pair, strict=True)]
+        for pair in zip(*ends, strict=True)
+    ]
+
+
+def _random(dice: random.Random, x: Tensor) -> Tensor:
+    return _like(x, [dice.uniform(0.5, 1.5) * dice.choice((-1, 1)) for _ in range(x.size)])
+
+
+def _like(x: Tensor, values: list[float]) -> Tensor:
+    """Return a constant Tensor of the shape, dtype and place of x with the given elements."""
+    backend = x.backend
+    flat = backend.asarray(values, dtype=x.dtype, device=x.device)
+    return wrap(backend.reshape(flat, shape=x.shape))
