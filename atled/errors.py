@@ -4,9 +4,9 @@ Every class here is also one of Python's own, so that code written for NumPy or 
 catches what it expects: a `ShapeError` is a `ValueError`, a `DTypeError` a `TypeError`.
 """
 
-import linecache
 import os
 import sys
+from types import FrameType
 
 __all__ = [
     "AtledError",
@@ -54,7 +54,9 @@ def user_location() -> str:
 
     Returns an empty string when there is none, as in an interactive one-liner of atled itself.
     """
-    frame = sys._getframe(1)
+    import linecache  # needed for errors only: 2 ms of `import atled`
+
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename
         if not os.path.abspath(path).startswith(_PACKAGE):

@@ -5,16 +5,14 @@ the library that accepts "a nest of Tensors" walks it with these two, in the sam
 (dicts in insertion order, dataclasses in the order of their fields).
 """
 
-import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Structure", "flatten", "map_leaves", "unflatten"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Structure:
-    """The shape of a nest: how to rebuild one node from its children; no children: a leaf."""
+class Structure(NamedTuple):
+    """The shape of a nest: how to rebuild one node from its children; no build: a leaf."""
 
     build: Callable[[list[Any]], Any] | None
     children: tuple["Structure", ...] = ()
@@ -72,8 +70,9 @@ def _take_apart(nest: Any) -> tuple[list[Any], Callable[[list[Any]], Any]] | Non
     if isinstance(nest, dict):
         keys = list(nest)
         return list(nest.values()), lambda parts: kind(zip(keys, parts, strict=True))
-    if dataclasses.is_dataclass(nest) and not isinstance(nest, type):
-        names = [field.name for field in dataclasses.fields(nest) if field.init]
+    fields = getattr(kind, "__dataclass_fields__", None)
+    if fields is not None:
+        names = [name for name, field in fields.items() if field.init]
         values = [getattr(nest, name) for name in names]
         return values, lambda parts: kind(**dict(zip(names, parts, strict=True)))
     return None

@@ -130,9 +130,9 @@ def elementwise(
 
     return register(
         Op(
-            name=name,
-            kind="elementwise",
-            inputs=inputs,
+            name,
+            "elementwise",
+            inputs,
             infer=infer,
             derivative=derivative,
             operands=operands,

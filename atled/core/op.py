@@ -20,7 +20,6 @@ The tape keeps exactly what the rules of the inputs that need a gradient read, a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -32,14 +31,19 @@ from atled.errors import GradError
 __all__ = ["REGISTRY", "Absent", "Derivative", "Op", "Rule", "Sample", "Spec", "register"]
 
 
-@dataclass(frozen=True)
 class Absent:
     """A facet that an operation does not have, and why."""
 
-    reason: str
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
 
     def __bool__(self) -> bool:
         return False
+
+    def __repr__(self) -> str:
+        return f"Absent({self.reason!r})"
 
 
 SUFFIXES = ("_shape", "_dtype", "_device")  # of names that ask for a fact, not for the array
@@ -52,16 +56,21 @@ class Spec(NamedTuple):
     dtype: DType
 
 
-@dataclass(frozen=True)
 class Sample:
     """Inputs to test an operation on: a shape or a nested list an operand, static parameters.
 
     `domain` overrides the record's for this sample.
     """
 
-    operands: tuple[Any, ...]
-    static: dict[str, Any] = field(default_factory=dict)
-    domain: tuple[float, float] | None = None
+    __slots__ = ("domain", "operands", "static")
+
+    def __init__(
+        self,
+        operands: tuple[Any, ...],
+        static: dict[str, Any] | None = None,
+        domain: tuple[float, float] | None = None,
+    ) -> None:
+        self.operands, self.static, self.domain = operands, static or {}, domain
 
 
 class Rule:
@@ -119,11 +128,10 @@ class Rule:
 Pair = tuple[Rule | None, Rule | None]
 
 
-@dataclass(eq=False)
 class Op:
-    """The record of one operation.
+    """The record of one operation. Facets are given by name; those left out are as below.
 
-    Args:
+    Attributes:
         name: what it is called, here, in the public functions and in every namespace.
         kind: "elementwise", "reduction", "movement", "linear", "bilinear", "opaque", "constant".
         inputs: the names of its operands; the last may be ``"*rest"`` for any number.
@@ -135,6 +143,7 @@ class Op:
             (promoted to one dtype), "any" (left alone).
         weak: whether rules and forward take Python scalars as operands.
         broadcasts: whether operands broadcast, so that cotangents are summed back.
+        outputs: the number of results.
         batch: its batching rule; `Absent` until there is one.
         lower: its lowering for `compile`; `Absent` until there is one.
         domain: the interval in which random test inputs lie.
@@ -145,17 +154,13 @@ class Op:
         door: whether its public function is made from the record alone.
     """
 
-    name: str
-    kind: str
-    inputs: tuple[str, ...]
-    forward: Callable[..., Any] | None
+    forward: Callable[..., Any] | None = None
     infer: Callable[..., Any]
     derivative: list[Pair | None] | Absent
     operands: str = "any"
     weak: bool = False
     broadcasts: bool = False
     outputs: int = 1
-    partials: tuple[Any, ...] = ()
     batch: Any = Absent("batching comes with vmap")
     lower: Any = Absent("lowering comes with compile")
     domain: tuple[float, float] = (-2.0, 2.0)
@@ -165,8 +170,13 @@ class Op:
     aliases: tuple[str, ...] = ()
     door: bool = False
 
-    def __post_init__(self) -> None:
+    def __init__(self, name: str, kind: str, inputs: tuple[str, ...], **facets: Any) -> None:
+        self.name, self.kind, self.inputs = name, kind, inputs
         self._derivatives: dict[int, Derivative | None] = {}
+        for facet, value in facets.items():
+            if facet not in Op.__annotations__:
+                raise TypeError(f"a record has no facet {facet!r}; it has {[*Op.__annotations__]}")
+            setattr(self, facet, value)
 
     def __repr__(self) -> str:
         return f"<operation {self.name}>"

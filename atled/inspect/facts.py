@@ -91,7 +91,8 @@ def saved_of(node: Node) -> list[Saved]:
 
 def _saved(name: str, value: Any) -> Saved:
     if not hasattr(value, "shape"):
-        return Saved(name, f"{name} = {short(str(getattr(value, 'name', value)), 24)}", None, 0)
+        text = str(getattr(value, "name", _plain(value)))
+        return Saved(name, f"{name} = {short(text, 24)}", None, 0)
     space = namespace_of(value)
     shape = tuple(value.shape)
     if space is None:
@@ -101,6 +102,11 @@ def _saved(name: str, value: Any) -> Saved:
     for n in shape:
         count *= n
     return Saved(name, f"{name}: {shape} {dtype.name}, {size_text(count)}", value, count)
+
+
+def _plain(value: Any) -> Any:
+    """Return a library's own kind of tuple (torch.Size) as Python's, also inside tuples."""
+    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
 
 
 def saved_bytes(nodes: list[Node]) -> int:

@@ -125,7 +125,7 @@ def _box(box: Box, x: float, y: float) -> str:
         parts += [_text(x, top + 35 + 14.5 * i, DETAIL, faint, d)
                   for i, d in enumerate(box.details)]  # fmt: skip
     if box.tag:
-        parts.append(_text(left - 4, top + 8, 9, "#8a96a3", box.tag, ' text-anchor="end"'))
+        parts.append(_text(left + 2, top - 4, 9, "#8a96a3", box.tag, ' text-anchor="start"'))
     return "".join([*parts, "</g>"])
 
 

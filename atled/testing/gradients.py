@@ -7,17 +7,13 @@ from typing import Any
 from atled.core.autograd import grad, jvp_of
 from atled.core.mode import enable_grad
 from atled.core.tensor import Tensor, wrap
-from atled.dtypes import float64
-from atled.errors import AtledError, DTypeError, GradError, located
-from atled.testing.values import TOLERANCES, Tolerance, elements, leaf_paths, position
-from atled.tree import flatten, unflatten
+from atled.errors import AtledError, located
+from atled.testing.differences import EPS, Flat, differences, flattened, like
+from atled.testing.values import TOLERANCES, Tolerance, elements, position
 
-__all__ = ["GradientMismatch", "check_grads", "numeric_jvp"]
+__all__ = ["GradientMismatch", "check_grads"]
 
-EPS = 1e-6  # step of the differences: errors of eps² and 1e-16 / eps
-ELEMENTS = 48  # of an argument that are checked one by one; of a larger one a random choice
-
-Flat = Callable[[Sequence[Tensor]], list[Tensor]]
+ELEMENTS = 200  # of an argument whose gradient is wrong: so many are looked at one by one
 
 
 class GradientMismatch(AssertionError, AtledError):
@@ -64,7 +60,7 @@ def check_grads(
     unknown = set(modes) - {"fwd", "rev"}
     if unknown or not modes:
         raise ValueError(f"check_grads: modes are 'fwd' and 'rev'; found {tuple(modes)!r}")
-    flat, xs, labels = _flattened(f, args)
+    flat, xs, labels = flattened(f, args)
     name = getattr(f, "__name__", type(f).__name__)
     default = TOLERANCES["differences"]
     limits = Tolerance(
@@ -74,68 +70,6 @@ def check_grads(
     check.repeats(flat, xs)
     with enable_grad():
         check.orders(flat, xs, labels, order, ())
-
-
-def numeric_jvp(f: Callable[..., Any], args: Any, tangents: Any, eps: float | None = None) -> Any:
-    """Return the derivative of `f` at `args` in the direction of `tangents`, by differences.
-
-    The formula is (f(x + eps·t) - f(x - eps·t)) / 2 eps.
-
-    Args:
-        f, args: as in `check_grads`.
-        tangents: Tensors or nested lists of numbers, one for each float64 Tensor in `args`,
-            in their order; where `args` is a lone Tensor, its tangent.
-        eps: the step.
-
-    Returns:
-        A list with the tangent of each floating Tensor in what f returns.
-
-    Example:
-        >>> import atled as at
-        >>> x = at.tensor([1.0, 2.0], dtype=at.float64)
-        >>> (t,) = numeric_jvp(lambda x: x * x, x, x)
-        >>> [round(n, 6) for n in t.tolist()]
-        [2.0, 8.0]
-    """
-    flat, xs, _ = _flattened(f, args)
-    ts = list(tangents) if type(args) in (tuple, list) else [tangents]
-    ys = flat(xs)
-    columns = _differences(flat, xs, [elements(t) for t in ts], eps or EPS)
-    return [_like(y, column) for y, column in zip(ys, columns, strict=True)]
-
-
-def _flattened(f: Callable[..., Any], args: Any) -> tuple[Flat, list[Tensor], list[str]]:
-    """Return `f` as a function of float64 Tensors only, those Tensors, and what to call them."""
-    args = tuple(args) if type(args) in (tuple, list) else (args,)
-    leaves, structure = flatten(args)
-    paths = [path for i, arg in enumerate(args) for path, _ in leaf_paths(arg, f"{i}")]
-    at = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.dtype.is_floating_point]
-    for i in at:
-        _require_float64(leaves[i], f"argument {paths[i]}")
-    if not at:
-        raise GradError("check_grads: no argument is a floating Tensor: nothing to differentiate")
-
-    def flat(xs: Sequence[Tensor]) -> list[Tensor]:
-        given = list(leaves)
-        for i, x in zip(at, xs, strict=True):
-            given[i] = x
-        results, _ = flatten(f(*unflatten(structure, given)))
-        ys = [y for y in results if isinstance(y, Tensor) and y.dtype.is_floating_point]
-        for i, y in enumerate(ys):
-            _require_float64(y, f"result {i}")
-        return ys
-
-    return flat, [wrap(leaves[i]._value) for i in at], [f"argument {paths[i]}" for i in at]
-
-
-def _require_float64(x: Tensor, what: str) -> None:
-    if x.dtype is not float64:
-        raise DTypeError(
-            located(
-                f"check_grads: {what} is {x.dtype.name}; differences need float64: make it with "
-                "at.tensor(..., dtype=at.float64) or convert it with x.astype(at.float64)"
-            )
-        )
 
 
 class _Check:
@@ -174,11 +108,9 @@ class _Check:
     ) -> None:
         """Compare the tangents of the results, for a random tangent of one argument each time."""
         for i, x in enumerate(xs):
-            ts = [
-                _random(dice, x) if j == i else _like(z, [0.0] * z.size) for j, z in enumerate(xs)
-            ]
+            ts = [_random(dice, x) if j == i else like(z, [0.0] * z.size) for j, z in enumerate(xs)]
             pushed = _pushed(f, len(xs))([*xs, *ts])
-            columns = _differences(f, xs, [elements(t) for t in ts], self.eps)
+            columns = differences(f, xs, [elements(t) for t in ts], self.eps)
             for j, (t, column) in enumerate(zip(pushed, columns, strict=True)):
                 what = f"the tangent of result {j}, from a random tangent of {labels[i]}"
                 self.compare(what, path, ys[j].shape, dict(enumerate(column)), elements(t), scale)
@@ -193,25 +125,34 @@ class _Check:
         scale: float,
         path: tuple[str, ...],
     ) -> None:
-        """Compare the gradient of Σ v·y by each argument, element by element."""
-        vs = [_random(dice, y) for y in ys]
-        gradients = _pulled(f, len(xs))([*xs, *vs])
-        weights = [elements(v) for v in vs]
-        zeros = [[0.0] * x.size for x in xs]
+        """Compare the gradient of Σ v·y with its slope along a random tangent, by argument."""
+        weights = [_random(dice, y) for y in ys]
+        gradients = _pulled(f, len(xs))([*xs, *weights])
+        vs = [elements(v) for v in weights]
         for i, x in enumerate(xs):
-            numeric = {}
-            for k in sorted(dice.sample(range(x.size), min(x.size, ELEMENTS))):
-                ts = [z[:] for z in zeros] if i == 0 else zeros
-                ts[i] = [float(j == k) for j in range(x.size)]
-                columns = _differences(f, xs, ts, self.eps)
-                numeric[k] = sum(
-                    a * b
-                    for v, c in zip(weights, columns, strict=True)
-                    for a, b in zip(v, c, strict=True)
-                )
-            zeros[i] = [0.0] * x.size
+            g, t = elements(gradients[i]), elements(_random(dice, x))
+            terms = [a * b for a, b in zip(g, t, strict=True)]
+            numeric = self.along(f, xs, i, t, vs)
+            limit = self.limits.atol * scale + self.limits.rtol * sum(map(abs, terms))
+            if abs(numeric - sum(terms)) <= limit:
+                continue
+            # Wrong: now element by element, to say where.
             what = f"the gradient by {labels[i]}"
-            self.compare(what, path, x.shape, numeric, elements(gradients[i]), scale)
+            found = {}
+            for k in sorted(dice.sample(range(x.size), min(x.size, ELEMENTS))):
+                unit = [float(j == k) for j in range(x.size)]
+                found[k] = self.along(f, xs, i, unit, vs)
+            self.compare(what, path, x.shape, found, g, scale)
+            self.compare(f"{what}, along a random tangent,", path, (), {0: numeric},
+                         [sum(terms)], scale)  # fmt: skip
+
+    def along(self, f: Flat, xs: list[Tensor], i: int, t: list[float],
+              vs: list[list[float]]) -> float:  # fmt: skip
+        """Return the slope of Σ v·y by differences, when argument i moves along t."""
+        ts = [t if j == i else [0.0] * x.size for j, x in enumerate(xs)]
+        columns = differences(f, xs, ts, self.eps)
+        return sum(a * b for v, c in zip(vs, columns, strict=True)
+                   for a, b in zip(v, c, strict=True))  # fmt: skip
 
     def compare(
         self,
@@ -257,9 +198,7 @@ def _pushed(f: Flat, count: int) -> Flat:
         xs, ts = _tracked(inputs[:count]), inputs[count:]
         ys = f(xs)
         found = jvp_of(ys, xs, ts, create_graph=record) if ys else []
-        return [
-            _like(y, [0.0] * y.size) if t is None else t for y, t in zip(ys, found, strict=True)
-        ]
+        return [like(y, [0.0] * y.size) if t is None else t for y, t in zip(ys, found, strict=True)]
 
     return tangents
 
@@ -272,9 +211,10 @@ def _pulled(f: Flat, count: int) -> Flat:
         xs = _tracked(inputs[:count])
         pairs = [(y, g) for y, g in zip(f(xs), inputs[count:], strict=True) if y.requires_grad]
         if not pairs:
-            return [_like(x, [0.0] * x.size) for x in xs]
+            return [like(x, [0.0] * x.size) for x in xs]
         ys, gs = zip(*pairs, strict=True)
-        return list(grad(ys, xs, list(gs), create_graph=record, materialize_grads=True))
+        found = grad(ys, xs, list(gs), create_graph=record, materialize_grads=True)
+        return [g for g in found if g is not None]
 
     return gradients
 
@@ -283,27 +223,5 @@ def _tracked(xs: Sequence[Tensor]) -> list[Tensor]:
     return [x if x.requires_grad else wrap(x._value).requires_grad_() for x in xs]
 
 
-def _differences(f: Flat, xs: list[Tensor], ts: list[list[float]], eps: float) -> list[list[float]]:
-    """Return (f(x + eps·t) - f(x - eps·t)) / 2 eps for each result, as flat lists."""
-    ends = []
-    for step in (eps, -eps):
-        moved = [
-            _like(x, [a + step * b for a, b in zip(elements(x), t, strict=True)]) if any(t) else x
-            for x, t in zip(xs, ts, strict=True)
-        ]
-        ends.append([elements(y) for y in f(moved)])
-    return [
-        [(a - b) / (2 * eps) for a, b in zip(*pair, strict=True)]
-        for pair in zip(*ends, strict=True)
-    ]
-
-
 def _random(dice: random.Random, x: Tensor) -> Tensor:
-    return _like(x, [dice.uniform(0.5, 1.5) * dice.choice((-1, 1)) for _ in range(x.size)])
-
-
-def _like(x: Tensor, values: list[float]) -> Tensor:
-    """Return a constant Tensor of the shape, dtype and place of x with the given elements."""
-    backend = x.backend
-    flat = backend.asarray(values, dtype=x.dtype, device=x.device)
-    return wrap(backend.reshape(flat, shape=x.shape))
+    return like(x, [dice.uniform(0.5, 1.5) * dice.choice((-1, 1)) for _ in range(x.size)])
