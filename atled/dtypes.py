@@ -7,6 +7,7 @@ integer one over a boolean one, whatever their widths.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from atled.errors import DTypeError
 
@@ -15,14 +16,19 @@ __all__ = [
     "bfloat16",
     "bool_",
     "by_name",
+    "can_cast",
+    "finfo",
     "float16",
     "float32",
     "float64",
+    "iinfo",
     "int8",
     "int16",
     "int32",
     "int64",
+    "isdtype",
     "promote",
+    "result_type",
     "uint8",
     "uint16",
     "uint32",
@@ -138,3 +144,123 @@ def _promote_pair(a: DType, b: DType) -> DType:
     raise DTypeError(
         f"no dtype holds both {a.name} and {b.name}; convert one with .astype(...) first"
     )
+
+
+# -- asking about dtypes (Array API)
+
+_LIMITS = {  # largest, smallest normal, distance from 1 to the next
+    "float16": (65504.0, 2.0**-14, 2.0**-10),
+    "bfloat16": ((2 - 2.0**-7) * 2.0**127, 2.0**-126, 2.0**-7),
+    "float32": ((2 - 2.0**-23) * 2.0**127, 2.0**-126, 2.0**-23),
+    "float64": ((2 - 2.0**-52) * 2.0**1023, 2.0**-1022, 2.0**-52),
+}
+_KINDS = {
+    "bool": ("bool",),
+    "signed integer": ("int",),
+    "unsigned integer": ("uint",),
+    "integral": ("int", "uint"),
+    "real floating": ("float",),
+    "complex floating": (),
+    "numeric": ("int", "uint", "float"),
+}
+
+
+class FloatLimits(NamedTuple):
+    """What `finfo` returns: the limits of a floating dtype."""
+
+    bits: int
+    eps: float
+    max: float
+    min: float
+    smallest_normal: float
+    dtype: DType
+
+    @property
+    def tiny(self) -> float:
+        """The smallest normal number, by NumPy's older name."""
+        return self.smallest_normal
+
+
+class IntegerLimits(NamedTuple):
+    """What `iinfo` returns: the limits of an integer dtype."""
+
+    bits: int
+    max: int
+    min: int
+    dtype: DType
+
+
+def _dtype_of(x: object) -> DType:
+    found = getattr(x, "dtype", x)
+    return as_dtype(found, float32)
+
+
+def finfo(dtype: object) -> FloatLimits:
+    """Return the limits of a floating dtype, or of an array's.
+
+    Raises:
+        DTypeError: not a floating dtype.
+    """
+    found = _dtype_of(dtype)
+    if not found.is_floating_point:
+        raise DTypeError(f"finfo is of floating dtypes; found {found.name}: use iinfo")
+    largest, normal, eps = _LIMITS[found.name]
+    return FloatLimits(8 * found.itemsize, eps, largest, -largest, normal, found)
+
+
+def iinfo(dtype: object) -> IntegerLimits:
+    """Return the limits of an integer dtype, or of an array's.
+
+    Raises:
+        DTypeError: not an integer dtype.
+    """
+    found = _dtype_of(dtype)
+    if found.kind not in ("int", "uint"):
+        raise DTypeError(f"iinfo is of integer dtypes; found {found.name}")
+    bits = 8 * found.itemsize
+    if found.kind == "uint":
+        return IntegerLimits(bits, 2**bits - 1, 0, found)
+    return IntegerLimits(bits, 2 ** (bits - 1) - 1, -(2 ** (bits - 1)), found)
+
+
+def isdtype(dtype: object, kind: object) -> bool:
+    """Say whether a dtype is of a kind, e.g. "integral", is a given dtype, or is one of a tuple.
+
+    Raises:
+        ValueError: no kind is called so.
+    """
+    if isinstance(kind, tuple):
+        return any(isdtype(dtype, each) for each in kind)
+    found = as_dtype(dtype, float32)
+    if isinstance(kind, str) and kind in _KINDS:
+        return found.kind in _KINDS[kind]
+    if isinstance(kind, str) and kind not in _BY_NAME:
+        raise ValueError(f"isdtype: no kind is called {kind!r}; there are {', '.join(_KINDS)}")
+    return found is as_dtype(kind, float32)
+
+
+def can_cast(from_: object, to: object) -> bool:
+    """Say whether promotion turns `from_` (a dtype or an array) into the dtype `to`."""
+    source, target = _dtype_of(from_), as_dtype(to, float32)
+    try:
+        return promote([source, target]) is target
+    except DTypeError:
+        return False
+
+
+def result_type(*arrays_and_dtypes: object) -> DType:
+    """Return the dtype that operands meet in; Python scalars only decide where nothing else does.
+
+    Raises:
+        DTypeError: no dtype holds them all, or there is nothing.
+    """
+    weak = [x for x in arrays_and_dtypes if type(x) in (bool, int, float)]
+    strong = [_dtype_of(x) for x in arrays_and_dtypes if type(x) not in (bool, int, float)]
+    scalars = [bool_ if type(x) is bool else int64 if type(x) is int else float32 for x in weak]
+    if not strong:
+        if not scalars:
+            raise DTypeError("result_type: at least one array or dtype is needed")
+        return promote(scalars)
+    found = promote(strong)
+    above = [d for d in scalars if _KIND_RANK[d.kind] > _KIND_RANK[found.kind]]
+    return promote([found, *above])

@@ -20,7 +20,7 @@ from atled.errors import BackendError, DTypeError, ShapeError
 try:
     from scipy import special
 except ImportError:  # SciPy is optional: the portable forwards are used without it
-    special = None  # type: ignore[assignment]
+    special = None
 
 __all__ = ["NumpyBackend", "backend"]
 
@@ -65,8 +65,9 @@ class NumpyBackend(Backend):
             for f in (np.multiply, np.maximum, np.minimum, np.logical_and, np.logical_or)
         )
         if special is not None:
-            self.erf, self.erfinv = special.erf, special.erfinv
-            self.lgamma = special.gammaln
+            for name in ("erf", "erfinv"):
+                setattr(self, name, getattr(special, name))
+            setattr(self, "lgamma", special.gammaln)  # noqa: B010 - in place of the method
 
     # -- across the border -----------------------------------------------------------------
 
@@ -159,7 +160,7 @@ class NumpyBackend(Backend):
     # -- reductions and scans ------------------------------------------------------------------
 
     def sum(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-        dtype = None if x.dtype.kind == "f" else np.int64
+        dtype: Any = None if x.dtype.kind == "f" else np.int64
         return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
     def argmax(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:

@@ -59,7 +59,7 @@ def apply(op: Op, *operands: Any, **static: Any) -> Any:
             if x._node is not None:
                 needs |= bit
             elif x._stop is not None:
-                stop = x._stop
+                stop = x._stop if stop is None else stop.joined(x._stop)
             space = NAMESPACES[type(value)]
             if space is not xp:
                 xp = space if xp is None else _higher(op, xp, space)
@@ -87,7 +87,7 @@ def apply(op: Op, *operands: Any, **static: Any) -> Any:
     if derivative is None:
         t._node = None
         if stop is not None or needs:
-            t._stop = _stop(op, operands) if needs else stop
+            t._stop = _stop(op, operands, stop) if needs else stop
         return t
     shapes = _shapes(values, y.shape) if op.broadcasts else None
     values.append(y)
@@ -127,7 +127,7 @@ def _several(
     """Return several results as Tensors, each with a port of one node if it is recorded."""
     if derivative is None:
         needs = any(isinstance(x, Tensor) and x._node is not None for x in operands)
-        stop = _stop(op, operands) if needs else stop
+        stop = _stop(op, operands, stop) if needs else stop
         return tuple([_constant(y, stop) for y in ys])
     parents = tuple([operands[i]._node for i in derivative.positions])
     saved = derivative.capture(xp, [*values, ys])
@@ -152,10 +152,10 @@ def _constant(value: Any, stop: Any) -> Tensor:
     return t
 
 
-def _stop(op: Op, operands: Any) -> Stop:
+def _stop(op: Op, operands: Any, behind: Stop | None) -> Stop:
     """Return the mark of an operation that no gradient passes."""
     nodes = [x._node for x in operands if isinstance(x, Tensor) and x._node is not None]
-    return Stop(_reason(op), nodes)
+    return Stop(_reason(op), nodes, behind)
 
 
 def _reason(op: Op) -> str:

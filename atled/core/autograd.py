@@ -324,8 +324,8 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Handle:
         return changed if isinstance(g, Tensor) else changed._value
 
     hooks = node.hooks = node.hooks or []
-    kept = [h for h in hooks if isinstance(h, _Retain)]
-    hooks[:] = [h for h in hooks if h not in kept] + [run] + kept  # type: ignore[comparison-overlap]
+    last = [i for i, h in enumerate(hooks) if isinstance(h, _Retain)]
+    hooks.insert(last[0] if last else len(hooks), run)
     return Handle(hooks, run)
 
 

@@ -59,22 +59,25 @@ class _FunctionDerivative:
     def __init__(
         self,
         function: "type[Function]",
-        ctx: Context,
         positions: list[int],
         shapes: list[Any],
         results: list[Tensor],
     ) -> None:
-        self.op, self.ctx, self.positions, self.shapes = function, ctx, tuple(positions), shapes
+        self.op, self.positions, self.shapes = function, tuple(positions), shapes
         self.results = [(r.shape, r.dtype, r.device) for r in results]
 
-    def pull(self, node: Node, xp: Any, saved: Any, g: Any) -> list[Any]:
+    def lifted(self, node: Node, lift: Any) -> Context:
+        """Return the context: its Tensors are connected to the graph already."""
+        return node.saved
+
+    def pull(self, node: Node, xp: Any, saved: Context, g: Any) -> list[Any]:
         raw = xp is not TENSORS
         given = g if isinstance(g, dict) else {0: g}
         gs = [self._cotangent(i, given.get(i), node) for i in range(len(self.results))]
         with no_grad() if raw else enable_grad():
-            parts = self.op.backward(self.ctx, *gs)
+            parts = self.op.backward(saved, *gs)
         parts = parts if isinstance(parts, tuple) else (parts,)
-        name, count = self.op.__name__, len(self.ctx.needs_input_grad)
+        name, count = self.op.__name__, len(saved.needs_input_grad)
         if len(parts) != count:
             raise GradError(
                 f"{name}.backward returned {len(parts)} gradient(s) for {count} input(s); "
@@ -129,6 +132,9 @@ class Function:
 
     name = "Function"
 
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__name__
+
     @staticmethod
     def forward(ctx: Context, *args: Any) -> Any:
         """Compute the result; called without recording."""
@@ -150,18 +156,17 @@ class Function:
             result = cls.forward(ctx, *args)
         if not recording:
             return result
-        cls.name = cls.__name__
         results = result if isinstance(result, tuple) else (result,)
         ctx._close(results)
         shapes = [args[i].shape for i in tracked]
-        derivative = _FunctionDerivative(cls, ctx, tracked, shapes, list(results))
+        derivative = _FunctionDerivative(cls, tracked, shapes, list(results))
         parents = tuple([args[i]._node for i in tracked])
         xp = results[0].backend
         if len(results) == 1:
             y = results[0]._value
-            nodes = [Node(derivative, parents, (), {}, xp, y.shape, y.dtype, None)]
+            nodes = [Node(derivative, parents, ctx, {}, xp, y.shape, y.dtype, None)]
         else:
-            hub = Node(derivative, parents, (), {}, xp, None, None, None)
+            hub = Node(derivative, parents, ctx, {}, xp, None, None, None)
             nodes = [port_of(hub, i, r._value, xp) for i, r in enumerate(results)]  # type: ignore
         ctx._nodes = [ref(node) if node is not None else lambda: None for node in nodes]
         out = tuple(wrap(r._value, n) for r, n in zip(results, nodes, strict=True))

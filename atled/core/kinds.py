@@ -261,7 +261,7 @@ def constant(
     return register(Op(name, "constant", inputs, infer=infer, derivative=absent, **facets))
 
 
-def _pair(vjp: Callable[..., Any], jvp: Callable[..., Any], inputs: tuple[str, ...]) -> Pair:
+def _pair(vjp: Callable[..., Any], jvp: Callable[..., Any] | Rule, inputs: tuple[str, ...]) -> Pair:
     return (_as_rule(vjp, inputs), _as_rule(jvp, inputs))
 
 

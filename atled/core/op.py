@@ -231,6 +231,22 @@ class Derivative:
         """Map the cotangent of the result to those of the operands in `positions`."""
         return [g if rule is None else _call(rule, node, xp, saved, g) for rule in self.pulls]
 
+    def lifted(self, node: Any, lift: Callable[[Any, Any], Any]) -> tuple[Any, ...]:
+        """Return a node's saved values as Tensors, connected to the nodes that made them."""
+        parents = dict(zip(self.positions, node.parents, strict=True))
+        out: list[Any] = []
+        for name, value in zip(self.names, node.saved, strict=True):
+            if name.endswith(SUFFIXES):
+                out.append(value)
+            elif name == "y":
+                out.append(lift(value, node))
+            elif self.op.is_rest(name):
+                at = self.op.position(name)
+                out.append(tuple(lift(v, parents.get(at + i)) for i, v in enumerate(value)))
+            else:
+                out.append(lift(value, parents.get(self.op.position(name))))
+        return tuple(out)
+
     def push(self, node: Any, xp: Any, saved: tuple[Any, ...], tangents: list[Any]) -> Any:
         """Map tangents of the operands in `positions` (None: zero) to that of the result."""
         total = None

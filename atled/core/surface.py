@@ -209,7 +209,7 @@ def install() -> None:
         if word in _OPERATORS:
             setattr(Tensor, f"__r{word}__", _reflected(function))
             setattr(Tensor, f"__i{word}__", in_place(function))
-    Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
+    setattr(Tensor, "__hash__", object.__hash__)  # noqa: B010 - a new __eq__ keeps it
     for word, name in _UNARY.items():
         setattr(Tensor, f"__{word}__", FUNCTIONS[name])
     for word, name in _IN_PLACE_METHODS.items():
@@ -376,18 +376,18 @@ def _new_full(x: Tensor, shape: Any, value: Any) -> Tensor:
 
 def _transposed(self: Tensor) -> Tensor:
     """The Tensor with all axes in reverse order."""
-    return FUNCTIONS["transpose"](self)  # type: ignore[no-any-return]
+    return FUNCTIONS["transpose"](self)
 
 
 def _matrix_transposed(self: Tensor) -> Tensor:
     """The Tensor with its last two axes exchanged."""
-    return FUNCTIONS["matrix_transpose"](self)  # type: ignore[no-any-return]
+    return FUNCTIONS["matrix_transpose"](self)
 
 
 def install_methods() -> None:
     """Put on the Tensor the methods that are no public functions."""
     for name, function in _METHODS.items():
         setattr(Tensor, name, function)
-    Tensor.data = Tensor.data.setter(_set_data)  # type: ignore[method-assign]
-    Tensor.T = property(_transposed)  # type: ignore[attr-defined]
-    Tensor.mT = property(_matrix_transposed)  # type: ignore[attr-defined]
+    setattr(Tensor, "data", Tensor.__dict__["data"].setter(_set_data))  # noqa: B010
+    setattr(Tensor, "T", property(_transposed))  # noqa: B010
+    setattr(Tensor, "mT", property(_matrix_transposed))  # noqa: B010

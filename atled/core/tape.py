@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import ref
 
-from atled.core.op import SUFFIXES
 from atled.errors import GradError
 
 __all__ = ["Leaf", "Lift", "Node", "ancestors", "free", "push_tangents", "walk_back"]
@@ -101,7 +100,8 @@ class Node:
         """
         if self.saved is None:
             raise GradError(FREED.format(self.name))
-        return tuple(v for v in self.saved if self.xp.name and hasattr(v, "shape"))
+        kept = getattr(self.saved, "saved_tensors", self.saved)  # a Function keeps its context
+        return tuple(v for v in kept if hasattr(v, "shape"))
 
     def __repr__(self) -> str:
         return f"<{self.name} #{self.number}>"
@@ -201,7 +201,7 @@ def walk_back(
         if lift is None:
             parts = derivative.pull(node, node.xp, node.saved, g)
         else:
-            parts = derivative.pull(node, tensors, lifted(node, lift), g)
+            parts = derivative.pull(node, tensors, derivative.lifted(node, lift), g)
         _accumulate(node, parents, parts, cotangents, needed, tensors)
     return nodes
 
@@ -257,25 +257,6 @@ def _run_hooks(node: Node, g: Any) -> Any:
     return g
 
 
-def lifted(node: Node, lift: Lift) -> tuple[Any, ...]:
-    """Return a node's saved values as Tensors, connected to the nodes that made them."""
-    derivative = node.derivative
-    parents = dict(zip(derivative.positions, node.parents, strict=True))
-    op = derivative.op
-    out: list[Any] = []
-    for name, value in zip(derivative.names, node.saved, strict=True):
-        if name.endswith(SUFFIXES):
-            out.append(value)
-        elif name == "y":
-            out.append(lift(value, node))
-        elif op.is_rest(name):
-            at = op.position(name)
-            out.append(tuple(lift(v, parents.get(at + i)) for i, v in enumerate(value)))
-        else:
-            out.append(lift(value, parents.get(op.position(name))))
-    return tuple(out)
-
-
 def push_tangents(
     seeds: dict[Node, Any],
     outputs: list[Node],
@@ -297,10 +278,10 @@ def push_tangents(
         if all(t is None for t in incoming):
             continue
         if node.port is not None:
-            tangents[node] = incoming[0][node.port]
+            tangents[node] = tangents[node.parents[0]][node.port]
             continue
         xp = node.xp if lift is None else tensors
-        saved = node.saved if lift is None else lifted(node, lift)
+        saved = node.saved if lift is None else node.derivative.lifted(node, lift)
         t = node.derivative.push(node, xp, saved, incoming)
         if t is not None and node.shapes is not None and tuple(t.shape) != tuple(node.shape):
             t = xp.broadcast_to(t, shape=tuple(node.shape))

@@ -20,6 +20,7 @@ from atled.backends.protocol import (
 )
 from atled.config import settings
 from atled.core.display import render
+from atled.core.methods import TensorMethods
 from atled.core.tape import Leaf, Node
 from atled.dtypes import DType, as_dtype, bool_, int64
 from atled.errors import (
@@ -33,7 +34,7 @@ __all__ = ["SCALARS", "Stop", "Tensor", "lift", "raw", "wrap"]
 SCALARS = (float, int, bool)
 
 
-class Tensor:
+class Tensor(TensorMethods):
     """An n-dimensional array that remembers how it was computed.
 
     Make one with `atled.tensor`, `zeros`, `rand`…; see there for dtypes and devices.
@@ -268,14 +269,31 @@ class Tensor:
 class Stop:
     """Where a path of gradients ended: why, where in the user's code, and at which nodes.
 
-    It keeps no graph alive: the nodes are weak references.
+    It keeps no graph alive: the nodes are weak references. Where several operands of one
+    operation carry a mark, they form a list through `next`, of at most `LONGEST` marks.
     """
 
-    __slots__ = ("nodes", "place", "reason")
+    __slots__ = ("length", "next", "nodes", "place", "reason")
+    LONGEST = 8
 
-    def __init__(self, reason: str, nodes: list[Node]) -> None:
+    def __init__(self, reason: str, nodes: list[Node], next: "Stop | None" = None) -> None:
         self.reason, self.place = reason, user_location()
         self.nodes = [ref(node) for node in nodes]
+        self.next = next
+        self.length: int = 1 if next is None else next.length + 1
+
+    def joined(self, other: "Stop") -> "Stop":
+        """Return the list of both marks; this one alone where it is long enough already."""
+        if other is self or self.length >= self.LONGEST or other in self.chain():
+            return self
+        twin = object.__new__(Stop)
+        twin.reason, twin.place, twin.nodes = other.reason, other.place, other.nodes
+        twin.next, twin.length = self, self.length + 1
+        return twin
+
+    def chain(self) -> "list[Stop]":
+        """Return this mark and those behind it."""
+        return [self] + ([] if self.next is None else self.next.chain())
 
 
 _new = object.__new__

@@ -77,7 +77,7 @@ def saved_of(node: Node) -> list[Saved]:
     if isinstance(node.derivative, Derivative):
         pairs = list(zip(node.derivative.names, node.saved, strict=False))
     else:  # a custom Function keeps Tensors in its context
-        kept = getattr(getattr(node.derivative, "ctx", None), "saved_tensors", ())
+        kept = getattr(node.saved, "saved_tensors", ())
         pairs = [(f"saved[{i}]", getattr(t, "array", t)) for i, t in enumerate(kept)]
     out = []
     for name, value in pairs:

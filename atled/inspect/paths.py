@@ -203,9 +203,10 @@ def _stops_between(loss: Tensor, goal: Node) -> list[Crossed]:
     came: dict[Node, tuple[Node | None, Stop | None]] = {}
     queue: deque[tuple[Node, Node | None, Stop | None]] = deque()
 
-    def enter(stop: Any, taker: Node | None) -> None:
-        alive = [made() for made in stop.nodes] if stop is not None else []
-        queue.extend((node, taker, stop) for node in alive if node is not None)
+    def enter(marks: Any, taker: Node | None) -> None:
+        for stop in [] if marks is None else marks.chain():
+            alive = [made() for made in stop.nodes]
+            queue.extend((node, taker, stop) for node in alive if node is not None)
 
     if loss._node is not None:
         queue.append((loss._node, None, None))

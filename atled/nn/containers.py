@@ -143,7 +143,7 @@ class _Keyed(Module):
         self.update(entries)
 
     def _entries(self) -> dict[str, Any]:
-        return self.__dict__[self._kind]  # type: ignore[no-any-return]
+        return self.__dict__[self._kind]
 
     def _is_taken(self, name: str) -> bool:
         return False

@@ -65,7 +65,7 @@ class Module:
                 raise TypeError(
                     f"{type(self).__name__}.{name} is a parameter; found {type(value).__name__}: "
                     "assign at.nn.Parameter(...) or None, or give it a new value with "
-                    f"{name}.replace(tensor)"
+                    f"{name}.data = tensor"
                 )
             self._parameters[name] = None
         elif name in own.get("_buffers", ()):
@@ -149,7 +149,7 @@ class Module:
         for other in ("_parameters", "_buffers", "_modules"):
             if other != kind:
                 own[other].pop(name, None)
-        return own[kind]  # type: ignore[no-any-return]
+        return own[kind]
 
     def _is_taken(self, name: str) -> bool:
         return hasattr(type(self), name)

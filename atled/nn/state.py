@@ -69,4 +69,4 @@ def _beside(value: Any, t: Tensor) -> Tensor:
         value = as_tensor(raw if raw is not None else value)
     if value.backend is not t.backend or value.device != t.device:
         value = value.to(t.backend.name, device=t.device)  # type: ignore[attr-defined]
-    return value  # type: ignore[no-any-return]
+    return value

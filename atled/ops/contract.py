@@ -144,11 +144,9 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     """
     a, b = as_tensor(a), as_tensor(b)
     if isinstance(axes, int):
-        of_a, of_b = range(a.ndim - axes, a.ndim), range(axes)
-    else:
-        of_a, of_b = ((p,) if isinstance(p, int) else tuple(p) for p in axes)
-    of_a = normalize_axes(tuple(of_a), a.ndim, "tensordot")
-    of_b = normalize_axes(tuple(of_b), b.ndim, "tensordot")
+        axes = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
+    of_a = normalize_axes(axes[0], a.ndim, "tensordot")
+    of_b = normalize_axes(axes[1], b.ndim, "tensordot")
     if [a.shape[i] for i in of_a] != [b.shape[i] for i in of_b]:
         raise ShapeError(
             located(

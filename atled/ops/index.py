@@ -321,5 +321,5 @@ def _iota_like(x: Tensor) -> Any:
     return xp.reshape(xp.arange(x.size, device=x.device), shape=x.shape)
 
 
-Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
-Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
+setattr(Tensor, "__getitem__", getitem)  # noqa: B010 - declared in core/methods.pyi
+setattr(Tensor, "__setitem__", setitem)  # noqa: B010

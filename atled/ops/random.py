@@ -106,7 +106,7 @@ class Generator:
         low = xp.arange(count, dtype=int64, device=device) + (start & MASK)
         high = (low >> 32) + ((start >> 32) & MASK)
         key = (self._seed & MASK, self._seed >> 32)
-        return xp.random_bits(low & MASK, high & MASK, key=key)  # type: ignore[no-any-return]
+        return xp.random_bits(low & MASK, high & MASK, key=key)
 
 
 default_generator = Generator()

@@ -442,16 +442,16 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", value: float = 0.0) -> T
 def _pad_widths(given: Any, x: Tensor) -> list[tuple[int, int]]:
     if isinstance(given, int):
         return [(given, given)] * x.ndim
-    widths = [tuple(w) if not isinstance(w, int) else w for w in given]
-    if len(widths) == 2 and all(isinstance(w, int) for w in widths):
-        return [(widths[0], widths[1])] * x.ndim
-    if len(widths) != x.ndim or any(isinstance(w, int) or len(w) != 2 for w in widths):
+    items = list(given)
+    if len(items) == 2 and all(isinstance(w, int) for w in items):
+        return [(items[0], items[1])] * x.ndim
+    if len(items) != x.ndim or any(isinstance(w, int) or len(w) != 2 for w in items):
         raise ShapeError(
             located(
                 f"pad: one (before, after) for each of {x.ndim} axes is needed; found {given!r}"
             )
         )
-    return widths
+    return [(before, after) for before, after in items]
 
 
 def _pad_constant(x: Tensor, widths: list[tuple[int, int]], value: float) -> Tensor:

@@ -35,8 +35,10 @@ class LRScheduler:
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
-                raise ValueError("resuming a schedule (last_epoch != -1) needs 'initial_lr' in "
-                                 "each group of the optimizer; load its state_dict first")  # fmt: skip
+                raise ValueError(
+                    "resuming a schedule (last_epoch != -1) needs 'initial_lr' in "
+                    "each group of the optimizer; load its state_dict first"
+                )
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self.step()
@@ -137,8 +139,14 @@ class ExponentialLR(LRScheduler):
 class LinearLR(LRScheduler):
     """Go from `start_factor` to `end_factor` of the initial rate in `total_iters` steps."""
 
-    def __init__(self, optimizer: Optimizer, start_factor: float = 1.0 / 3,
-                 end_factor: float = 1.0, total_iters: int = 5, last_epoch: int = -1) -> None:  # fmt: skip
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
         self.start_factor, self.end_factor = start_factor, end_factor
         self.total_iters = _positive("LinearLR", total_iters=total_iters)
         super().__init__(optimizer, last_epoch)

@@ -503,3 +503,11 @@ def test_mixing_backends_says_how_to_convert() -> None:
     with pytest.raises(at.BackendError, match=r"two backends met, .*at\.asarray\(x, backend="):
         a + b
     assert (a.to("python") + b).tolist() == [2.0, 2.0]
+
+
+def test_a_freed_function_drops_what_it_saved() -> None:
+    x = at.tensor([1.0, 2.0], requires_grad=True)
+    y = Square.apply(x * 1)
+    kept = weakref.ref(y.grad_fn.saved)
+    y.sum().backward()
+    assert kept() is None

@@ -3,80 +3,80 @@
 Each is written with the functions of `atled`: no rule for a derivative is in this folder.
 """
 
-from atled.nn.functional.activation import celu
-from atled.nn.functional.activation import elu
-from atled.nn.functional.activation import gelu
-from atled.nn.functional.activation import glu
-from atled.nn.functional.activation import hardshrink
-from atled.nn.functional.activation import hardsigmoid
-from atled.nn.functional.activation import hardswish
-from atled.nn.functional.activation import hardtanh
-from atled.nn.functional.activation import leaky_relu
-from atled.nn.functional.activation import log_softmax
-from atled.nn.functional.activation import logsigmoid
-from atled.nn.functional.activation import mish
-from atled.nn.functional.activation import prelu
-from atled.nn.functional.activation import relu
-from atled.nn.functional.activation import relu6
-from atled.nn.functional.activation import selu
-from atled.nn.functional.activation import sigmoid
-from atled.nn.functional.activation import silu
-from atled.nn.functional.activation import softmax
-from atled.nn.functional.activation import softmin
-from atled.nn.functional.activation import softplus
-from atled.nn.functional.activation import softshrink
-from atled.nn.functional.activation import softsign
-from atled.nn.functional.activation import tanh
-from atled.nn.functional.activation import tanhshrink
-from atled.nn.functional.activation import threshold
+from atled.nn.functional.activation import (
+    celu,
+    elu,
+    gelu,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    log_softmax,
+    logsigmoid,
+    mish,
+    prelu,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softmin,
+    softplus,
+    softshrink,
+    softsign,
+    tanh,
+    tanhshrink,
+    threshold,
+)
 from atled.nn.functional.attention import scaled_dot_product_attention
-from atled.nn.functional.classify import cross_entropy
-from atled.nn.functional.classify import nll_loss
-from atled.nn.functional.conv import conv1d
-from atled.nn.functional.conv import conv2d
-from atled.nn.functional.conv import conv3d
-from atled.nn.functional.conv import conv_transpose1d
-from atled.nn.functional.conv import conv_transpose2d
-from atled.nn.functional.conv import conv_transpose3d
-from atled.nn.functional.conv import pad
-from atled.nn.functional.conv import unfold
-from atled.nn.functional.distance import cosine_similarity
-from atled.nn.functional.distance import pairwise_distance
-from atled.nn.functional.dropout import dropout
-from atled.nn.functional.dropout import dropout1d
-from atled.nn.functional.dropout import dropout2d
-from atled.nn.functional.dropout import dropout3d
-from atled.nn.functional.linear import bilinear
-from atled.nn.functional.linear import embedding
-from atled.nn.functional.linear import linear
-from atled.nn.functional.linear import one_hot
-from atled.nn.functional.loss import binary_cross_entropy
-from atled.nn.functional.loss import binary_cross_entropy_with_logits
-from atled.nn.functional.loss import cosine_embedding_loss
-from atled.nn.functional.loss import gaussian_nll_loss
-from atled.nn.functional.loss import huber_loss
-from atled.nn.functional.loss import kl_div
-from atled.nn.functional.loss import l1_loss
-from atled.nn.functional.loss import margin_ranking_loss
-from atled.nn.functional.loss import mse_loss
-from atled.nn.functional.loss import poisson_nll_loss
-from atled.nn.functional.loss import smooth_l1_loss
-from atled.nn.functional.loss import triplet_margin_loss
-from atled.nn.functional.norm import batch_norm
-from atled.nn.functional.norm import group_norm
-from atled.nn.functional.norm import instance_norm
-from atled.nn.functional.norm import layer_norm
-from atled.nn.functional.norm import local_response_norm
-from atled.nn.functional.norm import normalize
-from atled.nn.functional.norm import rms_norm
-from atled.nn.functional.pooling import adaptive_avg_pool1d
-from atled.nn.functional.pooling import adaptive_avg_pool2d
-from atled.nn.functional.pooling import adaptive_max_pool1d
-from atled.nn.functional.pooling import adaptive_max_pool2d
-from atled.nn.functional.pooling import avg_pool1d
-from atled.nn.functional.pooling import avg_pool2d
-from atled.nn.functional.pooling import max_pool1d
-from atled.nn.functional.pooling import max_pool2d
-from atled.nn.functional.vision import interpolate
-from atled.nn.functional.vision import pixel_shuffle
-from atled.nn.functional.vision import pixel_unshuffle
+from atled.nn.functional.classify import cross_entropy, nll_loss
+from atled.nn.functional.conv import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    pad,
+    unfold,
+)
+from atled.nn.functional.distance import cosine_similarity, pairwise_distance
+from atled.nn.functional.dropout import dropout, dropout1d, dropout2d, dropout3d
+from atled.nn.functional.linear import bilinear, embedding, linear, one_hot
+from atled.nn.functional.loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cosine_embedding_loss,
+    gaussian_nll_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    margin_ranking_loss,
+    mse_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    triplet_margin_loss,
+)
+from atled.nn.functional.norm import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    normalize,
+    rms_norm,
+)
+from atled.nn.functional.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    max_pool1d,
+    max_pool2d,
+)
+from atled.nn.functional.vision import interpolate, pixel_shuffle, pixel_unshuffle

@@ -7,9 +7,11 @@ input's shape without that axis, or, for `cross_entropy`, probabilities of the i
 from typing import Any
 
 from atled import functions as at
+from atled.core.apply import apply
 from atled.core.tensor import Tensor, wrap
 from atled.errors import DTypeError, IndexingError, ShapeError, located
 from atled.nn.functional.loss import reduced
+from atled.ops.index import gather
 
 __all__ = ["cross_entropy", "nll_loss"]
 
@@ -107,7 +109,7 @@ def _picked(x: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int,
     front = x if axis == x.ndim - 1 else at.moveaxis(x, axis, -1)
     rows = at.reshape(front, (-1, classes))
     line = wrap(x.backend.arange(rows.shape[0], device=x.device))
-    picked = at.reshape(at.gather_nd(rows, line, at.reshape(safe, -1)), target.shape)
+    picked = at.reshape(apply(gather, rows, line, at.reshape(safe, -1)), target.shape)
     factors = None
     if weight is not None:
         if weight.shape != (classes,):
@@ -115,7 +117,7 @@ def _picked(x: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int,
                 f"{name}: one weight for each of {classes} classes is needed; found shape "
                 f"{weight.shape}"
             ))  # fmt: skip
-        factors = at.reshape(at.gather_nd(weight, at.reshape(safe, -1)), target.shape)
+        factors = at.reshape(apply(gather, weight, at.reshape(safe, -1)), target.shape)
         picked = picked * factors
     if kept is not None:
         picked = at.where(kept, picked, 0.0)

@@ -3,8 +3,11 @@
 from typing import Any
 
 from atled import functions as at
-from atled.core.tensor import Tensor, as_tensor
+from atled.core.apply import apply
+from atled.core.tensor import Tensor
 from atled.errors import DTypeError, IndexingError, ShapeError, located
+from atled.ops.contract import matmul_
+from atled.ops.shape import permute
 
 __all__ = ["bilinear", "embedding", "linear", "one_hot"]
 
@@ -30,7 +33,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"linear: the input has shape {input.shape}; the weight {weight.shape} takes inputs "
             f"of shape (..., {weight.shape[-1]})"
         ))  # fmt: skip
-    y = at.matmul(input, weight.mT if weight.ndim > 1 else weight)
+    if weight.ndim == 2 == input.ndim:  # the commonest, without at.matmul's questions: 8 µs of 24
+        y = apply(matmul_, input, apply(permute, weight, axes=(1, 0)))
+    else:
+        y = at.matmul(input, at.matrix_transpose(weight) if weight.ndim > 1 else weight)
     return y if bias is None else y + bias
 
 
@@ -71,7 +77,7 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
         DTypeError: the input is not of an integer dtype.
         IndexingError: an index is negative or beyond the table.
     """
-    places = as_tensor(input)
+    places = at.as_tensor(input)
     if places.dtype.kind not in ("int", "uint"):
         raise DTypeError(located(
             f"embedding: indices must be integers; found {places.dtype.name}"

@@ -77,7 +77,7 @@ def _scaled(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 def _track(running: Tensor | None, found: Tensor, momentum: float) -> None:
     if running is not None:
         value = at.reshape(found.detach(), running.shape)
-        running.replace((1 - momentum) * running + momentum * value)
+        running.data = (1 - momentum) * running + momentum * value
 
 
 def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None,

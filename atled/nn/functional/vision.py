@@ -12,8 +12,13 @@ __all__ = ["interpolate", "pixel_shuffle", "pixel_unshuffle"]
 LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3}
 
 
-def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
-                align_corners: bool | None = None) -> Tensor:  # fmt: skip
+def interpolate(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:
     """Resize the spatial axes of (N, C, *spatial).
 
     Args:
@@ -25,13 +30,17 @@ def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode:
     """
     n = input.ndim - 2
     if n < 1 or (size is None) == (scale_factor is None):
-        raise ShapeError(located(
-            "interpolate: an input (N, C, *spatial) and either size or scale_factor are needed; "
-            f"found shape {input.shape}, size={size!r}, scale_factor={scale_factor!r}"
-        ))  # fmt: skip
+        raise ShapeError(
+            located(
+                "interpolate: an input (N, C, *spatial) and either size or scale_factor are "
+                f"needed; found shape {input.shape}, size={size!r}, scale_factor={scale_factor!r}"
+            )
+        )
     if mode != "nearest" and LINEAR.get(mode) != n:
-        raise ValueError(f"interpolate: mode {mode!r} does not fit {n} spatial axes; there are "
-                         "'nearest', and 'linear', 'bilinear', 'trilinear' for 1, 2, 3")  # fmt: skip
+        raise ValueError(
+            f"interpolate: mode {mode!r} does not fit {n} spatial axes; there are "
+            "'nearest', and 'linear', 'bilinear', 'trilinear' for 1, 2, 3"
+        )
     old = input.shape[2:]
     scales: tuple[float | None, ...] = (None,) * n
     if size is not None:
@@ -71,9 +80,11 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     r = upscale_factor
     *lead, c, h, w = input.shape
     if c % (r * r):
-        raise ShapeError(located(
-            f"pixel_shuffle: {c} channels are not a multiple of {r}²; the shape is {input.shape}"
-        ))  # fmt: skip
+        raise ShapeError(
+            located(
+                f"pixel_shuffle: {c} channels are no multiple of {r}²; the shape is {input.shape}"
+            )
+        )
     k = len(lead)
     parts = at.reshape(input, (*lead, c // (r * r), r, r, h, w))
     order = (*range(k), k, k + 3, k + 1, k + 4, k + 2)
@@ -85,9 +96,9 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     r = downscale_factor
     *lead, c, h, w = input.shape
     if h % r or w % r:
-        raise ShapeError(located(
-            f"pixel_unshuffle: height and width of {input.shape} are not multiples of {r}"
-        ))  # fmt: skip
+        raise ShapeError(
+            located(f"pixel_unshuffle: height and width of {input.shape} are not multiples of {r}")
+        )
     k = len(lead)
     parts = at.reshape(input, (*lead, c, h // r, r, w // r, r))
     order = (*range(k), k, k + 2, k + 4, k + 1, k + 3)

@@ -44,6 +44,11 @@ def slices(x: Tensor, axis: int, kernel: int, stride: int, dilation: int, out: i
     length = x.shape[axis]
     before = (slice(None),) * (x.ndim + axis)
     return [
-        x[(*before, slice(i * dilation, min(i * dilation + stride * (out - 1) + 1, length), stride))]
+        x[
+            (
+                *before,
+                slice(i * dilation, min(i * dilation + stride * (out - 1) + 1, length), stride),
+            )
+        ]
         for i in range(kernel)
     ]
