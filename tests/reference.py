@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy import special
+from scipy import integrate, linalg, special
 
 
 def power(x, *, exponent):
@@ -168,3 +168,158 @@ def searchsorted(x1, x2, *, side):
 
 def lgamma(x):
     return np.vectorize(math.lgamma)(x)
+
+
+def frac(x):
+    return x - np.trunc(x)
+
+
+def lerp(a, b, weight):
+    return a + weight * (b - a)
+
+
+def addcmul(x, a, b, value=1):
+    return x + value * a * b
+
+
+def addcdiv(x, a, b, value=1):
+    return x + value * a / b
+
+
+def rsub(a, b, alpha=1):
+    return b - alpha * a
+
+
+def aminmax(x, axis=None):
+    return np.min(x, axis), np.max(x, axis)
+
+
+def std_mean(x, axis=None, correction=0):
+    return np.std(x, axis, ddof=correction), np.mean(x, axis)
+
+
+def dist(a, b, p=2):
+    return np.power(np.power(np.abs(a - b), p).sum(), 1 / p)
+
+
+def quantile(x, *, q, axis=None, keepdims=False, interpolation="linear"):
+    return np.quantile(x, q, axis=axis, keepdims=keepdims, method=interpolation)
+
+
+def cummax(x, axis=-1, largest=True):
+    """Walk along the axis, a later equal element taking over."""
+    rows = np.moveaxis(x, axis, -1)
+    values, indices = rows.copy(), np.zeros(rows.shape, np.int64)
+    for at in np.ndindex(*rows.shape[:-1]):
+        best = 0
+        for i, v in enumerate(rows[at]):
+            best = i if (v >= rows[at][best] if largest else v <= rows[at][best]) else best
+            values[at][i], indices[at][i] = rows[at][best], best
+    return np.moveaxis(values, -1, axis), np.moveaxis(indices, -1, axis)
+
+
+def cummin(x, axis=-1):
+    return cummax(x, axis, largest=False)
+
+
+def cumulative_trapezoid(y, x=None, axis=-1):
+    return integrate.cumulative_trapezoid(y, x, axis=axis)
+
+
+def histc(x, *, bins, min, max):
+    return np.histogram(x, bins, (min, max))[0].astype(x.dtype)
+
+
+def cov(x, *, correction=1, fweights=None, aweights=None):
+    weights = {"aweights": None if aweights is None else np.array(aweights)}
+    return np.cov(x, ddof=correction, fweights=fweights, **weights)
+
+
+def addmm(x, a, b, beta=1, alpha=1):
+    return beta * x + alpha * (a @ b)
+
+
+def addr(x, a, b, beta=1, alpha=1):
+    return beta * x + alpha * np.outer(a, b)
+
+
+def addbmm(x, a, b, beta=1, alpha=1):
+    return beta * x + alpha * (a @ b).sum(0)
+
+
+def cdist(a, b, p=2):
+    return np.linalg.norm(a[..., :, None, :] - b[..., None, :, :], p, axis=-1)
+
+
+def cross(a, b, axis=-1):
+    return np.cross(*np.broadcast_arrays(a, b), axis=axis)
+
+
+def block_diag(*blocks):
+    return linalg.block_diag(*blocks)
+
+
+def diag_embed(x, offset=0, dim1=-2, dim2=-1):
+    n = x.shape[-1] + abs(offset)
+    out = np.zeros((*x.shape[:-1], n, n))
+    for i in range(x.shape[-1]):
+        out[..., i - min(offset, 0), i + max(offset, 0)] = x[..., i]
+    return np.moveaxis(out, (-2, -1), (dim1, dim2))
+
+
+def unfold(x, *, axis, size, step):
+    windows = np.lib.stride_tricks.sliding_window_view(x, size, axis)
+    return windows[(np.s_[:],) * axis + (np.s_[::step],)]
+
+
+def bucketize(x, boundaries, right=False):
+    return np.digitize(x, boundaries, right=not right)
+
+
+def msort(x):
+    return np.sort(x, 0)
+
+
+def masked_scatter(x, mask, source):
+    out = x.copy()
+    out[mask] = source[: mask.sum()]
+    return out
+
+
+def put(x, index, source, accumulate=False):
+    out = x.copy()
+    if accumulate:
+        np.add.at(out.reshape(-1), index, source)
+    else:
+        np.put(out, index, source)
+    return out
+
+
+def select(x, *, axis, index):
+    return np.take(x, index, axis)
+
+
+def select_scatter(x, src, *, axis, index):
+    out = x.copy()
+    out[(np.s_[:],) * axis + (index,)] = src
+    return out
+
+
+def slice_scatter(x, src, *, axis, start, end, step):
+    return select_scatter(x, src, axis=axis, index=np.s_[start:end:step])
+
+
+def diagonal_scatter(x, src, offset=0, dim1=0, dim2=1):
+    out = x.copy()
+    rows = np.moveaxis(out, (dim1, dim2), (0, 1))
+    for i in range(src.shape[-1]):
+        rows[i - min(offset, 0), i + max(offset, 0)] = src[..., i]
+    return out
+
+
+def linear(x, w, b):
+    return np.einsum("...i,oi->...o", x, w) + b
+
+
+def softmax_cross_entropy(x, onehot):
+    return special.logsumexp(x, axis=-1) - x[onehot].reshape(x.shape[:-1])

@@ -89,18 +89,15 @@ def apply(op: Op, *operands: Any, **static: Any) -> Any:
         if stop is not None or needs:
             t._stop = _stop(op, operands, stop) if needs else stop
         return t
+    parents = tuple([operands[i]._node for i in derivative.positions])
+    for parent in parents:
+        if parent.saved is None:  # freed: so is what is computed from it, and it holds nothing
+            t._node = Node(derivative, (), None, static, xp, y.shape, y.dtype, None)
+            return t
     shapes = _shapes(values, y.shape) if op.broadcasts else None
     values.append(y)
-    t._node = node = Node(
-        derivative,
-        tuple([operands[i]._node for i in derivative.positions]),
-        derivative.capture(xp, values),
-        static,
-        xp,
-        y.shape,
-        y.dtype,
-        shapes,
-    )
+    saved = derivative.capture(xp, values)
+    t._node = node = Node(derivative, parents, saved, static, xp, y.shape, y.dtype, shapes)
     if stop is not None:
         node.stop = stop
     return t

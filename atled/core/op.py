@@ -114,13 +114,43 @@ class Rule:
 
         return cls(push, tuple(n.lstrip("*") for n in others), None)
 
-    def bind(self, names: Sequence[str], position: int) -> tuple[Any, ...]:
-        """Return (function, reader of saved values, static names, factor) for one operand."""
+    def bind(self, names: Sequence[str], position: int) -> "Bound":
+        """Return the rule of one operand as ``term(node, xp, saved, g)``.
+
+        The commonest forms are spelled out: each saves about 150 ns of every node's walk.
+        """
         function, statics = self.function, self.statics
         if statics and "position" in statics:  # one rule for any number of operands
             function = partial(function, position=position)
             statics = tuple(name for name in statics if name != "position")
-        return function, _reader([names.index(n) for n in self.reads]), statics, self.factor
+        where = [names.index(name) for name in self.reads]
+        if statics or statics is None:
+            return _with_statics(function, _reader(where), statics, self.factor)
+        if len(where) == 1:
+            (i,) = where
+            if self.factor:
+                return lambda node, xp, saved, g: g * function(xp, saved[i])
+            return lambda node, xp, saved, g: function(xp, g, saved[i])
+        read = _reader(where)
+        if self.factor:
+            return lambda node, xp, saved, g: g * function(xp, *read(saved))
+        return lambda node, xp, saved, g: function(xp, g, *read(saved))
+
+
+Bound = Callable[[Any, Any, tuple[Any, ...], Any], Any]  # (node, xp, saved, g or t) -> result
+
+
+def _with_statics(
+    function: Callable[..., Any], read: Any, statics: tuple[str, ...] | None, factor: bool
+) -> Bound:
+    def term(node: Any, xp: Any, saved: tuple[Any, ...], g: Any) -> Any:
+        known = node.static
+        chosen = known if statics is None else {name: known[name] for name in statics}
+        if factor:
+            return g * function(xp, *read(saved), **chosen)
+        return function(xp, g, *read(saved), **chosen)
+
+    return term
 
 
 # The derivative of one operand: rules from cotangent to cotangent and tangent to tangent.
@@ -229,7 +259,7 @@ class Derivative:
 
     def pull(self, node: Any, xp: Any, saved: tuple[Any, ...], g: Any) -> list[Any]:
         """Map the cotangent of the result to those of the operands in `positions`."""
-        return [g if rule is None else _call(rule, node, xp, saved, g) for rule in self.pulls]
+        return [g if term is None else term(node, xp, saved, g) for term in self.pulls]
 
     def lifted(self, node: Any, lift: Callable[[Any, Any], Any]) -> tuple[Any, ...]:
         """Return a node's saved values as Tensors, connected to the nodes that made them."""
@@ -250,24 +280,11 @@ class Derivative:
     def push(self, node: Any, xp: Any, saved: tuple[Any, ...], tangents: list[Any]) -> Any:
         """Map tangents of the operands in `positions` (None: zero) to that of the result."""
         total = None
-        for t, rule in zip(tangents, self.pushes, strict=True):
+        for t, term in zip(tangents, self.pushes, strict=True):
             if t is not None:
-                t = t if rule is None else _call(rule, node, xp, saved, t)
+                t = t if term is None else term(node, xp, saved, t)
                 total = t if total is None else total + t
         return total
-
-
-def _call(bound: Any, node: Any, xp: Any, saved: tuple[Any, ...], g: Any) -> Any:
-    function, read, statics, factor = bound
-    if statics or statics is None:
-        known = node.static
-        chosen = known if statics is None else {name: known[name] for name in statics}
-        if factor:
-            return g * function(xp, *read(saved), **chosen)
-        return function(xp, g, *read(saved), **chosen)
-    if factor:
-        return g * function(xp, *read(saved))
-    return function(xp, g, *read(saved))
 
 
 def _reader(positions: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:

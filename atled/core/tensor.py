@@ -8,6 +8,8 @@ The methods and operators that compute are put on the class by `core/surface.py`
 registry of records.
 """
 
+import sys
+from opcode import opmap
 from typing import Any
 from weakref import ref
 
@@ -26,6 +28,7 @@ from atled.dtypes import DType, as_dtype, bool_, int64
 from atled.errors import (
     GradError,
     ShapeError,
+    located,
     user_location,
 )
 
@@ -181,11 +184,35 @@ class Tensor(TensorMethods):
         return self.backend.tolist(self._value)
 
     def numpy(self) -> Any:
-        """Return a numpy.ndarray with the values, as a copy that may be written into."""
+        """Return a numpy.ndarray with the values, as a copy that may be written into.
+
+        Raises:
+            GradError: the Tensor requires a gradient, which would be lost.
+        """
+        if self._node is not None:
+            raise GradError(
+                located(
+                    "numpy() of a Tensor that requires a gradient would lose it: "
+                    "call .detach() first, t.detach().numpy()"
+                )
+            )
         return self.backend.to_numpy(self._value).copy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        """Return the values to NumPy: read-only without a copy, or a copy if asked for."""
+        """Return the values to NumPy: read-only without a copy, or a copy if asked for.
+
+        Raises:
+            GradError: the Tensor requires a gradient, which would be lost.
+        """
+        if self._node is not None:
+            raise GradError(
+                located(
+                    "a Tensor that requires a gradient cannot become a NumPy array: the gradient "
+                    "would be lost. For the values only: np.asarray(t.detach()). To join Tensors: "
+                    "at.stack([...]). To write one into an array: make that a Tensor first, "
+                    "c = at.asarray(c); c[i] = t"
+                )
+            )
         array = self.backend.to_numpy(self._value)
         if copy or (dtype is not None and array.dtype != dtype):
             return array.astype(dtype or array.dtype)
@@ -201,12 +228,18 @@ class Tensor(TensorMethods):
         return self.array.__dlpack_device__()
 
     def __float__(self) -> float:
+        if self._node is not None:
+            _refuse_store()
         return float(self.item())
 
     def __int__(self) -> int:
+        if self._node is not None:
+            _refuse_store()
         return int(self.item())
 
     def __complex__(self) -> complex:
+        if self._node is not None:
+            _refuse_store()
         return complex(self.item())
 
     def __index__(self) -> int:
@@ -264,6 +297,26 @@ class Tensor(TensorMethods):
         elif self.requires_grad:
             parts.append("requires_grad=True")
         return parts
+
+
+def _refuse_store() -> None:
+    """Raise if a number is asked for by `array[i] = tensor`: NumPy calls float() there.
+
+    Nothing else tells that write, in which a gradient would be lost in silence, from an honest
+    ``float(loss)``; the caller's instruction does.
+    """
+    frame = sys._getframe(2)
+    if frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti] == _STORE:
+        raise GradError(
+            located(
+                "an array cannot hold a Tensor that requires a gradient: the gradient would be "
+                "lost. Make the array a Tensor first, c = at.asarray(c); c[i] = t then works. For "
+                "the value only: c[i] = float(t)"
+            )
+        )
+
+
+_STORE = opmap["STORE_SUBSCR"]
 
 
 class Stop:

@@ -84,9 +84,9 @@ class DataLoader:
         stop = min(start + self.batch_size, len(self.dataset))
         if isinstance(self.dataset, TensorDataset):
             rows: Any = slice(start, stop)
-            return self.dataset[rows if order is None else order[rows]]  # type: ignore[index]
+            return self.dataset[rows if order is None else order[rows]]
         numbers = range(start, stop)
-        chosen = numbers if order is None else order[start:stop].tolist()  # type: ignore[index]
+        chosen = numbers if order is None else order[start:stop].tolist()
         return _stacked([self.dataset[i] for i in chosen])
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from xml.sax.saxutils import escape
+from html import escape
 
 from atled.inspect.layout import Placed
 
@@ -136,7 +136,8 @@ def _text(x: float, y: float, size: float, colour: str, text: str, more: str = "
 
 def clean(text: str) -> str:
     """Return `text` escaped for XML, without the control characters that XML forbids."""
-    return escape("".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not _bad(ord(c)))))
+    kept = [c for c in text if c in "\n\t" or (ord(c) >= 32 and not _bad(ord(c)))]
+    return escape("".join(kept), quote=False)
 
 
 def _bad(code: int) -> bool:

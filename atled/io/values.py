@@ -4,8 +4,8 @@ import struct
 from typing import Any
 
 from atled.backends.protocol import current, is_installed
-from atled.core.surface import FUNCTIONS
 from atled.core.apply import as_tensor
+from atled.core.surface import FUNCTIONS
 from atled.core.tensor import Tensor
 from atled.dtypes import DType, as_dtype, bfloat16, float32
 from atled.errors import DTypeError

@@ -72,10 +72,7 @@ class MultiheadAttention(Module):
         self._check(query, key, value)
         q, k, v = self._projected(query, key, value)
         mask = self._mask(attn_mask, key_padding_mask, q, k)
-        if is_causal and mask is not None:
-            causal = at.triu(at.ones(q.shape[2], k.shape[2], dtype=q.dtype), 1)
-            mask = mask + _forbidding(causal > 0, q)
-        weights = attention_weights(q, k, mask, is_causal and mask is None)
+        weights = attention_weights(q, k, mask, is_causal)
         dropped = F.dropout(weights, self.dropout, self.training)
         heads = at.permute_dims(at.matmul(dropped, v), (0, 2, 1, 3))
         out = self.out_proj(at.reshape(heads, query.shape))

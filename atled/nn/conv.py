@@ -93,7 +93,7 @@ class _Conv(_Kernel):
 
     def forward(self, input: Tensor) -> Tensor:
         convolve = (F.conv1d, F.conv2d, F.conv3d)[self.n - 1]
-        padding = self.padding
+        padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._widths(), mode=self.padding_mode), 0
         return convolve(input, self.weight, self.bias, self.stride, padding, self.dilation,
@@ -107,7 +107,7 @@ class _Conv(_Kernel):
             totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
             pairs = [(total // 2, total - total // 2) for total in totals]
         else:
-            pairs = [(p, p) for p in self.padding]
+            pairs = [(p, p) for p in each_axis(self.padding, self.n, "padding")]
         return [width for pair in reversed(pairs) for width in pair]
 
 

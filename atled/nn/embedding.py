@@ -3,6 +3,7 @@
 from typing import Any
 
 from atled import functions as at
+from atled.core.apply import replace
 from atled.core.tensor import Tensor, wrap
 from atled.nn import functional as F
 from atled.nn import init
@@ -45,7 +46,7 @@ class Embedding(Module):
         if self.padding_idx is not None:
             rows = wrap(self.weight.backend.arange(self.num_embeddings, device=self.weight.device))
             padded = at.expand_dims(rows == self.padding_idx, -1)
-            self.weight.data = at.where(padded, 0.0, self.weight.detach())
+            replace(self.weight, at.where(padded, 0.0, self.weight.detach()))
 
     def forward(self, input: Any) -> Tensor:
         return F.embedding(input, self.weight, self.padding_idx)

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from atled import functions as at
+from atled.core.apply import replace
 from atled.core.tensor import Tensor, wrap
 from atled.errors import ShapeError, located
 
@@ -48,8 +49,7 @@ def fans(tensor: Tensor) -> tuple[int, int]:
 
 
 def _set(tensor: Tensor, value: Tensor) -> Tensor:
-    tensor.data = value
-    return tensor
+    return replace(tensor, value.detach())
 
 
 def _unit(tensor: Tensor, generator: Any) -> Tensor:
@@ -95,7 +95,7 @@ def eye_(tensor: Tensor) -> Tensor:
     """Set a matrix to the identity."""
     if tensor.ndim != 2:
         raise ShapeError(located(f"eye_ needs a matrix; found shape {tensor.shape}"))
-    return _set(tensor, at.eye(*tensor.shape).to(wrap(tensor._value)))
+    return _set(tensor, at.eye(tensor.shape[0], tensor.shape[1]).to(wrap(tensor._value)))
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:

@@ -282,7 +282,7 @@ class Module:
     def train(self: M, mode: bool = True) -> M:
         """Set `training` in the whole tree."""
         for module in self.modules():
-            module.training = mode
+            module.__dict__["training"] = mode  # also where a child has this name
         return self
 
     def eval(self: M) -> M:
@@ -400,8 +400,8 @@ def _join(path: str, name: str) -> str:
 def _moved(t: Tensor, where: tuple[Any, ...], dtype: Any, device: str | None) -> Tensor:
     plain = wrap(t._value)
     if t.dtype.is_floating_point:
-        return plain.to(*where, dtype=dtype, device=device)  # type: ignore[attr-defined]
-    kept = plain.to(*where, device=device)  # type: ignore[attr-defined]
+        return plain.to(*where, dtype=dtype, device=device)
+    kept = plain.to(*where, device=device)
     return kept if kept.dtype is t.dtype else plain.to(kept.backend.name, kept.device)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from atled import functions as at
+from atled.core.apply import replace
 from atled.core.tensor import Tensor, wrap
 from atled.errors import ShapeError, located
 from atled.nn import functional as F
@@ -25,6 +26,10 @@ def _affine(module: Module, shape: tuple[int, ...], weight: bool, bias: bool, de
     module.register_parameter("bias", zeros)
 
 
+def _as_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+    return (shape,) if isinstance(shape, int) else tuple(shape)
+
+
 class LayerNorm(Module):
     """Standardise the last axes, then scale and shift by learned numbers.
 
@@ -39,8 +44,7 @@ class LayerNorm(Module):
                  elementwise_affine: bool = True, bias: bool = True, device: str | None = None,
                  dtype: Any = None) -> None:  # fmt: skip
         super().__init__()
-        single = isinstance(normalized_shape, int)
-        self.normalized_shape = (normalized_shape,) if single else tuple(normalized_shape)  # type: ignore
+        self.normalized_shape = _as_shape(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         _affine(self, self.normalized_shape, elementwise_affine, elementwise_affine and bias,
                 device, dtype)  # fmt: skip
@@ -66,8 +70,7 @@ class RMSNorm(Module):
                  elementwise_affine: bool = True, device: str | None = None,
                  dtype: Any = None) -> None:  # fmt: skip
         super().__init__()
-        single = isinstance(normalized_shape, int)
-        self.normalized_shape = (normalized_shape,) if single else tuple(normalized_shape)  # type: ignore
+        self.normalized_shape = _as_shape(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         _affine(self, self.normalized_shape, elementwise_affine, False, device, dtype)
 
@@ -135,8 +138,8 @@ class _Channels(Module):
         if self.track_running_stats:
             for name, value in (("running_mean", 0), ("running_var", 1)):
                 buffer = getattr(self, name)
-                buffer.data = at.full_like(buffer, value)
-            self.num_batches_tracked.data = at.zeros_like(self.num_batches_tracked)
+                replace(buffer, at.full_like(buffer, value))
+            replace(self.num_batches_tracked, at.zeros_like(self.num_batches_tracked))
 
     def channel_axis(self, ndim: int) -> int:
         """Return which axis of an input holds the channels."""
@@ -161,7 +164,7 @@ class _Channels(Module):
         if self.num_batches_tracked is None or not self.training:
             return self.momentum or 0.0
         count = self.num_batches_tracked
-        count.data = wrap(count._value + 1)
+        replace(count, wrap(count._value + 1))
         return 1.0 / count.item() if self.momentum is None else self.momentum
 
     def extra_repr(self) -> str:

@@ -75,8 +75,11 @@ class AvgPool2d(_AvgPool):
         super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
         self.divisor_override = divisor_override
 
+    def options(self) -> tuple[Any, ...]:
+        return *super().options(), self.divisor_override
+
     def forward(self, input: Tensor) -> Tensor:
-        return F.avg_pool2d(input, *self.options(), self.divisor_override)
+        return F.avg_pool2d(input, *self.options())
 
 
 class _Adaptive(Module):

@@ -68,5 +68,5 @@ def _beside(value: Any, t: Tensor) -> Tensor:
         raw = value if namespace_of(value) is not None else None
         value = as_tensor(raw if raw is not None else value)
     if value.backend is not t.backend or value.device != t.device:
-        value = value.to(t.backend.name, device=t.device)  # type: ignore[attr-defined]
+        value = value.to(t.backend.name, device=t.device)
     return value

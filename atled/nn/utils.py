@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from atled import functions as at
+from atled.core.apply import replace
 from atled.core.tensor import Tensor, wrap
 from atled.errors import ShapeError, located
 
@@ -71,5 +72,5 @@ def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
         ))  # fmt: skip
     plain, start = vector.detach(), 0
     for p in listed:
-        p.data = at.reshape(plain[start : start + p.size], p.shape)
+        replace(p, at.reshape(plain[start : start + p.size], p.shape))
         start += p.size

@@ -11,8 +11,8 @@ from atled.core.apply import apply, as_tensor
 from atled.core.kinds import elementwise
 from atled.core.op import Sample
 from atled.core.surface import FUNCTIONS, public
-from atled.core.tensor import Tensor
-from atled.dtypes import finfo
+from atled.core.tensor import SCALARS, Tensor, wrap
+from atled.dtypes import finfo, promote
 from atled.ops.elementwise import PAIRS, UNARY, maximum, minimum
 from atled.ops.select import where
 
@@ -23,6 +23,24 @@ def floating(x: Any) -> Tensor:
     """Return x as a Tensor of a floating dtype, the default one for integers and booleans."""
     t = as_tensor(x)
     return t if t.dtype.is_floating_point else FUNCTIONS["astype"](t, default_dtype(t.backend))
+
+
+def beside(*operands: Any) -> list[Tensor]:
+    """Return floating Tensors of the operands, numbers in the dtype and place of the Tensors.
+
+    A number by itself would become the default dtype, and lose digits beside float64.
+    """
+    known = [floating(x) for x in operands if type(x) not in SCALARS]
+    if not known:
+        return [floating(x) for x in operands]
+    first, dtype = known[0], promote([t.dtype for t in known])
+    rest = iter(known)
+    return [
+        wrap(first.backend.full((), x, dtype=dtype, device=first.device))
+        if type(x) in SCALARS
+        else next(rest)
+        for x in operands
+    ]
 
 
 # -- real numbers seen as complex ones
@@ -82,7 +100,7 @@ def frac(x: Any) -> Tensor:
 def nan_to_num(
     x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
-    """Replace NaN and infinities, the latter by the dtype's limits unless told; derivative 0 there."""
+    """Replace NaN, and infinities by the dtype's limits unless told; derivative 0 there."""
     x = as_tensor(x)
     if not x.dtype.is_floating_point:
         return x
@@ -105,7 +123,7 @@ def fmin(a: Any, b: Any) -> Tensor:
 
 
 def _ignoring_nan(op: Any, a: Any, b: Any) -> Tensor:
-    a, b = FUNCTIONS["broadcast_arrays"](a, b)
+    a, b = FUNCTIONS["broadcast_arrays"](*beside(a, b))
     isnan = FUNCTIONS["isnan"]
     return apply(op, where(isnan(a), b, a), where(isnan(b), a, b))
 
@@ -127,10 +145,11 @@ elementwise(
 )
 
 
-@public(samples=(Sample(((3, 4), (3, 4))), Sample(([-1.0, 0.0, 2.0, math.nan], [0.5] * 4))))
+@public(samples=PAIRS)
 def heaviside(x: Any, values: Any) -> Tensor:
     """Return 0 where x < 0, `values` where x = 0, 1 where x > 0; derivative in `values` only."""
-    x, v = floating(x).detach(), floating(values)
+    x, v = beside(x, values)
+    x = x.detach()
     steps = where(FUNCTIONS["isnan"](x), x, FUNCTIONS["astype"](x > 0, x.dtype))
     return where(x == 0, v, steps)
 
@@ -140,7 +159,7 @@ def isclose(
     a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """Return where |a - b| ≤ atol + rtol |b|; infinities are close to themselves only."""
-    a, b = FUNCTIONS["broadcast_arrays"](floating(a).detach(), floating(b).detach())
+    a, b = FUNCTIONS["broadcast_arrays"](*[t.detach() for t in beside(a, b)])
     finite = FUNCTIONS["isfinite"](a) & FUNCTIONS["isfinite"](b)
     gap = FUNCTIONS["abs"](where(finite, a, 0.0) - where(finite, b, 0.0))
     near = finite & (gap <= atol + rtol * FUNCTIONS["abs"](where(finite, b, 0.0)))
@@ -178,7 +197,7 @@ def ldexp(a: Any, b: Any) -> Tensor:
 )
 def lerp(a: Any, b: Any, weight: Any) -> Tensor:
     """Go from a to b: a + weight (b - a), exact at both ends."""
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = beside(a, b)
     gap = b - a
     if not isinstance(weight, Tensor):
         return a + gap * weight if abs(weight) < 0.5 else b - gap * (1 - weight)
@@ -189,13 +208,15 @@ def lerp(a: Any, b: Any, weight: Any) -> Tensor:
 @public(samples=PAIRS)
 def logaddexp2(a: Any, b: Any) -> Tensor:
     """log₂(2ᵃ + 2ᵇ) without overflow."""
-    return FUNCTIONS["logaddexp"](floating(a) * LN2, floating(b) * LN2) / LN2
+    a, b = beside(a, b)
+    return FUNCTIONS["logaddexp"](a * LN2, b * LN2) / LN2
 
 
 @public(samples=(Sample(((3, 4), (3, 1), (4,)), {"value": 0.5}),), reference="reference.addcmul")
 def addcmul(x: Any, a: Any, b: Any, value: float = 1) -> Tensor:
     """x + value · a · b."""
-    return as_tensor(x) + value * (as_tensor(a) * b)
+    x, a, b = beside(x, a, b)
+    return x + value * (a * b)
 
 
 @public(
@@ -205,19 +226,21 @@ def addcmul(x: Any, a: Any, b: Any, value: float = 1) -> Tensor:
 )
 def addcdiv(x: Any, a: Any, b: Any, value: float = 1) -> Tensor:
     """x + value · a / b."""
-    return as_tensor(x) + value * (as_tensor(a) / b)
+    x, a, b = beside(x, a, b)
+    return x + value * (a / b)
 
 
 @public(samples=(Sample(((3, 4), (4,)), {"alpha": 2.0}),), reference="reference.rsub")
 def rsub(a: Any, b: Any, alpha: float = 1) -> Tensor:
     """Subtract the other way round: b - alpha · a."""
-    return as_tensor(b) - alpha * as_tensor(a)
+    a, b = beside(a, b)
+    return b - alpha * a
 
 
 @public(samples=(Sample(((3, 4), (3, 4))),), domain=(0.2, 2.0), reference="scipy.special.xlog1py")
 def xlog1py(x: Any, y: Any) -> Tensor:
     """x log(1 + y), 0 where x is 0."""
-    x, y = floating(x), floating(y)
+    x, y = beside(x, y)
     zero = x == 0
     return where(zero, 0.0, x * FUNCTIONS["log1p"](where(zero, 0.0, y)))
 
@@ -226,3 +249,17 @@ def xlog1py(x: Any, y: Any) -> Tensor:
 def ndtr(x: Any) -> Tensor:
     """Return the normal distribution's Φ(x); loses digits where x is far below 0."""
     return 0.5 * (1 + FUNCTIONS["erf"](floating(x) * math.sqrt(0.5)))
+
+
+@public(domain=(0.2, 2.0), samples=(Sample(((3, 4), (3, 4))),), reference="scipy.special.xlogy")
+def xlogy(x: Any, y: Any) -> Tensor:
+    """x log(y), 0 where x is 0."""
+    x, y = beside(x, y)
+    zero = x == 0
+    return where(zero, 0.0, x * FUNCTIONS["log"](where(zero, 1.0, y)))
+
+
+@public(domain=(0.2, 2.0), samples=(Sample(((3, 4),)),), reference="scipy.special.entr")
+def entr(x: Any) -> Tensor:
+    """-x log(x), 0 at 0."""
+    return -xlogy(x, x)

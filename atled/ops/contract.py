@@ -107,7 +107,7 @@ def mv(a: Any, b: Any) -> Tensor:
     return matmul(a, b)
 
 
-@public("inner")
+@public()
 def dot(a: Any, b: Any) -> Tensor:
     """Sum of products over the last axis of a and the last but one of b, as NumPy's dot."""
     a, b = as_tensor(a), as_tensor(b)
@@ -149,9 +149,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     of_b = normalize_axes(axes[1], b.ndim, "tensordot")
     if [a.shape[i] for i in of_a] != [b.shape[i] for i in of_b]:
         raise ShapeError(
-            located(
-                f"tensordot: axes {of_a} of shape {a.shape} and {of_b} of {b.shape} differ in length"
-            )
+            located(f"tensordot: axes {of_a} of shape {a.shape} and {of_b} of {b.shape} differ")
         )
     keep_a = [i for i in range(a.ndim) if i not in of_a]
     keep_b = [i for i in range(b.ndim) if i not in of_b]

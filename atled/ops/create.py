@@ -9,11 +9,12 @@ from typing import Any
 
 from atled.backends.protocol import current, default_dtype, load, namespace_of
 from atled.config import settings
-from atled.core.apply import as_tensor
+from atled.core.apply import apply, as_tensor
 from atled.core.surface import FUNCTIONS, public
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import DType, as_dtype, bool_, int64
 from atled.errors import ShapeError, located
+from atled.ops.index import gather, scatter
 
 
 @public(method=False)
@@ -292,7 +293,7 @@ def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     length = max(min(m + min(offset, 0), n - max(offset, 0)), 0)
     xp = x.backend
     line = wrap(xp.arange(length, device=x.device))
-    picked = FUNCTIONS["gather_nd"](front, line + max(-offset, 0), line + max(offset, 0))
+    picked = apply(gather, front, line + max(-offset, 0), line + max(offset, 0))
     return FUNCTIONS["moveaxis"](picked, 0, -1)
 
 
@@ -306,7 +307,7 @@ def diag(x: Any, k: int = 0) -> Tensor:
         raise ShapeError(located(f"diag: a vector or a matrix is needed; found shape {x.shape}"))
     n = x.shape[0] + abs(k)
     line = wrap(x.backend.arange(x.shape[0], device=x.device))
-    return FUNCTIONS["scatter_nd"](x, line + max(-k, 0), line + max(k, 0), shape=(n, n))
+    return apply(scatter, x, line + max(-k, 0), line + max(k, 0), shape=(n, n))
 
 
 @public()

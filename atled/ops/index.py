@@ -289,9 +289,7 @@ def assigned(x: Tensor, index: Any, value: Any) -> Tensor:
             v = broadcast_to(v, target)
         except ShapeError:
             raise ShapeError(
-                located(
-                    f"assignment: a value of shape {v.shape} does not fit the part of shape {target}"
-                )
+                located(f"assignment: a value of shape {v.shape} does not fit a part of {target}")
             ) from None
     flat_v = reshape(v, -1)
     won = _last_writers(flat, x.size)

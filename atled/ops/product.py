@@ -8,9 +8,9 @@ from atled.core.op import Sample
 from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor
 from atled.errors import ShapeError, located
-from atled.ops.contract import bmm, matmul, mm, mv, outer
+from atled.ops.contract import bmm, mm, mv, outer
 from atled.ops.reduce import norm
-from atled.ops.shape import expand_dims, moveaxis, reshape, unstack
+from atled.ops.shape import expand_dims, reshape, unstack
 
 SCALED = {"beta": 0.5, "alpha": 2.0}
 
@@ -19,7 +19,7 @@ def _scaled(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
     """Return beta · x + alpha · product; x does not count, not even its NaN, where beta is 0."""
     scaled = product if alpha == 1 else alpha * product
     if beta == 0:
-        return FUNCTIONS["broadcast_to"](scaled, scaled.shape)  # type: ignore[no-any-return]
+        return scaled
     x = as_tensor(x)
     return (x if beta == 1 else beta * x) + scaled  # type: ignore[no-any-return]
 
@@ -108,17 +108,8 @@ def cross(a: Any, b: Any, axis: int = -1) -> Tensor:
     return FUNCTIONS["stack"](parts, axis=axis)  # type: ignore[no-any-return]
 
 
-@public("chain_matmul", method=False)
-def multi_dot(arrays: Any) -> Tensor:
-    """Return the product of several matrices, from left to right."""
-    tensors = [as_tensor(x) for x in arrays]
-    y = tensors[0]
-    for t in tensors[1:]:
-        y = matmul(y, t)
-    return y
-
-
-def inner_axes(a: Any, b: Any) -> Tensor:
+@public(samples=(Sample(((3,), (3,))), Sample(((2, 3), (4, 3))), Sample(((2, 3), ()))))
+def inner(a: Any, b: Any) -> Tensor:
     """Return the sums of products over the last axes of a and b, for all pairs of the others."""
     a, b = as_tensor(a), as_tensor(b)
     if a.ndim == 0 or b.ndim == 0:
@@ -126,6 +117,3 @@ def inner_axes(a: Any, b: Any) -> Tensor:
     if a.shape[-1] != b.shape[-1]:
         raise ShapeError(located(f"inner: the last axes differ: shapes {a.shape} and {b.shape}"))
     return FUNCTIONS["tensordot"](a, b, ((-1,), (-1,)))  # type: ignore[no-any-return]
-
-
-__all__ = ["moveaxis"]

@@ -396,25 +396,34 @@ def tile(x: Any, repetitions: Any, *rest: int) -> Tensor:
 
 @public("repeat_interleave")
 @spelled
-def repeat(x: Any, repeats: int, axis: int | None = None) -> Tensor:
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
     """Repeat each element `repeats` times along an axis; of the flattened x without one.
+
+    `repeats` is a number, or a count for each place along the axis.
 
     This is the Array API's `repeat`; PyTorch's `Tensor.repeat` is `tile` here.
     """
     x = as_tensor(x)
-    if not isinstance(repeats, int):
-        raise ShapeError(
-            located(
-                f"repeat: repeats must be one integer; found {repeats!r}. For PyTorch's "
-                "Tensor.repeat(sizes) use tile(sizes)"
-            )
-        )
     if axis is None:
         x, axis = reshape(x, -1), 0
     (axis,) = normalize_axes(axis, x.ndim, "repeat")
+    if not isinstance(repeats, int):
+        return _repeat_each(x, list(as_tensor(repeats).tolist()), axis)
     shape = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
     wide = broadcast_to(expand_dims(x, axis + 1), shape)
     return reshape(wide, (*x.shape[:axis], x.shape[axis] * repeats, *x.shape[axis + 1 :]))
+
+
+def _repeat_each(x: Tensor, counts: list[int], axis: int) -> Tensor:
+    if len(counts) != x.shape[axis] or any(n < 0 for n in counts):
+        raise ShapeError(
+            located(
+                f"repeat: one count for each of {x.shape[axis]} places is needed; found {counts}. "
+                "For PyTorch's Tensor.repeat(sizes) use tile(sizes)"
+            )
+        )
+    rows = [i for i, n in enumerate(counts) for _ in builtins.range(n)]
+    return FUNCTIONS["take"](x, as_tensor(rows, dtype="int64"), axis=axis)
 
 
 @public()

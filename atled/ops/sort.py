@@ -9,6 +9,7 @@ from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import int64
 from atled.errors import ShapeError, located
+from atled.ops.index import gather
 from atled.ops.select import take_along_axis
 from atled.ops.shape import narrow, reshape
 
@@ -123,7 +124,7 @@ def unique_values(x: Any) -> Tensor:
 @public()
 def unique_counts(x: Any) -> "Counts":
     """Return the distinct elements, sorted, and how often each occurs."""
-    flat = reshape(as_tensor(x), -1).detach()
+    flat = reshape(as_tensor(x), -1)
     if not flat.size:
         return Counts(flat, FUNCTIONS["astype"](flat, int64))
     ordered = sort(flat)
@@ -134,7 +135,7 @@ def unique_counts(x: Any) -> "Counts":
     starts = xp.concat(xp.ones_like(xp.slice(v, index=((0, 1, 1),)) == 0), tail != head, axis=0)
     (places,) = xp.nonzero(starts)
     ends = wrap(xp.concat(places, xp.full((1,), n, dtype=int64, device=flat.device), axis=0))
-    return Counts(wrap(xp.gather_nd(v, places)), ends[1:] - ends[:-1])
+    return Counts(apply(gather, ordered, wrap(places)), ends[1:] - ends[:-1])
 
 
 class Counts(NamedTuple):

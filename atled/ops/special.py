@@ -202,18 +202,3 @@ def logit(x: Any, eps: float | None = None) -> Tensor:
     if eps is not None:
         x = FUNCTIONS["clip"](x, eps, 1 - eps)
     return FUNCTIONS["log"](x) - FUNCTIONS["log1p"](-x)
-
-
-@public(domain=(0.2, 2.0), samples=(Sample(((3, 4), (3, 4))),), reference="scipy.special.xlogy")
-def xlogy(x: Any, y: Any) -> Tensor:
-    """x log(y), 0 where x is 0."""
-    x, y = as_tensor(x), as_tensor(y)
-    zero = FUNCTIONS["equal"](x, 0)
-    where = FUNCTIONS["where"]
-    return where(zero, 0.0, x * FUNCTIONS["log"](where(zero, 1.0, y)))
-
-
-@public(domain=(0.2, 2.0), samples=(Sample(((3, 4),)),), reference="scipy.special.entr")
-def entr(x: Any) -> Tensor:
-    """-x log(x), 0 at 0."""
-    return -xlogy(x, x)

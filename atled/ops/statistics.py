@@ -18,6 +18,7 @@ from atled.ops.sort import Sorted, sort
 
 ROW = (Sample(((3, 5),)), Sample(((3, 4),), {"axis": 0}))
 
+
 class MinMax(NamedTuple):
     """The smallest and the largest element."""
 
@@ -87,18 +88,18 @@ def quantile(
     """Return the q-quantiles along an axis (of the flattened x without one); NaN propagates.
 
     Args:
-        q: a number in [0, 1], or a list or Tensor of them, whose axes come first in the result.
+        q: a number in [0, 1], or a list or vector of them, whose axis comes first in the result.
         interpolation: between the two neighbours: linear, lower, higher, nearest or midpoint.
 
     Raises:
         ShapeError: the axis is empty. ValueError: q is outside, or no such interpolation.
         GradError: q requires a gradient: quantiles are differentiated by x only.
     """
-    x, q = floating(x), as_tensor(q, dtype=None) if not isinstance(q, (int, float)) else q
+    x = floating(x)
     if isinstance(q, Tensor) and q.requires_grad:
         raise GradError(located("quantile: no derivative by q; detach() it"))
-    qs = q.reshape(-1).tolist() if isinstance(q, Tensor) else [q]
-    lead = q.shape if isinstance(q, Tensor) else ()
+    q = q.tolist() if hasattr(q, "tolist") else q  # Python's floats: fractions of a count
+    qs, lead = ([q], ()) if isinstance(q, (int, float)) else (list(q), (len(q),))
     flat = reshape(x, -1) if axis is None else x
     (at,) = normalize_axes(0 if axis is None else axis, flat.ndim, "quantile")
     rest = flat.shape[:at] + flat.shape[at + 1 :]
@@ -152,7 +153,7 @@ def cummin(x: Any, axis: int = -1) -> Sorted:
 
 
 def _running(x: Any, axis: int, wins: Any) -> Sorted:
-    """Find the winner of each prefix in log₂ n steps, each over twice the reach (Hillis, Steele)."""
+    """Find the winner of each prefix in log₂ n steps, each of twice the reach (Hillis, Steele)."""
     x = as_tensor(x)
     if x.ndim == 0:
         return Sorted(x, FUNCTIONS["zeros_like"](x, dtype=int64))
@@ -223,7 +224,7 @@ def _trapezoids(y: Any, x: Any, dx: float, axis: int) -> Tensor:
 # -- counting and correlating
 
 
-@public(samples=(Sample(([[1.0, 3.0, 1.0, 2.0], [5.0, 4.0, 4.0, 5.0]],)),), reference="reference.mode")
+@public()
 @spelled
 def mode(x: Any, axis: int = -1, keepdims: bool = False) -> Sorted:
     """Return the commonest element along an axis, the smallest on ties, and its last index.
@@ -247,9 +248,11 @@ def mode(x: Any, axis: int = -1, keepdims: bool = False) -> Sorted:
     return found if keepdims else Sorted(*[squeeze(part, axis) for part in found])
 
 
-@public(samples=(Sample(((20,),), {"bins": 5, "min": -1.0, "max": 1.0}),), reference="reference.histc")
+@public(
+    samples=(Sample(((20,),), {"bins": 5, "min": -1.0, "max": 1.0}),), reference="reference.histc"
+)
 def histc(x: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """Count elements in equal bins from min to max (of x itself if both are 0); the last is closed.
+    """Count in equal bins from min to max (of x itself if both are 0), of which the last is closed.
 
     Raises:
         ValueError: min > max, or a bound is not finite.
@@ -291,7 +294,7 @@ def cov(x: Any, correction: float = 1, fweights: Any = None, aweights: Any = Non
         raise ShapeError(located(f"cov: a matrix or vector is needed; found shape {x.shape}"))
     rows = reshape(x, (1, -1)) if x.ndim < 2 else x
     n = rows.shape[1]
-    f, a = (None if w is None else FUNCTIONS["astype"](as_tensor(w), x.dtype)
+    f, a = (None if w is None else as_tensor(w, dtype=x.dtype)
             for w in (fweights, aweights))  # fmt: skip
     weights = f if a is None else a if f is None else f * a
     if weights is not None and weights.shape != (n,):
@@ -299,7 +302,9 @@ def cov(x: Any, correction: float = 1, fweights: Any = None, aweights: Any = Non
     w = FUNCTIONS["full_like"](rows[0], 1.0) if weights is None else weights
     total = FUNCTIONS["sum"](w)
     centred = rows - reshape(FUNCTIONS["sum"](rows * w, axis=1) / total, (-1, 1))
-    spread = total - correction if a is None else total - correction * FUNCTIONS["sum"](w * a) / total
+    spread = (
+        total - correction if a is None else total - correction * FUNCTIONS["sum"](w * a) / total
+    )
     y = FUNCTIONS["matmul"](centred * w, FUNCTIONS["transpose"](centred)) / spread
     return reshape(y, ()) if x.ndim < 2 else y
 

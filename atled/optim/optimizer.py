@@ -190,23 +190,14 @@ class Optimizer:
         params, names = _named(group["params"])
         if not params:
             raise ValueError(f"{type(self).__name__} got no parameters to optimize")
-        for p in params:
-            self._admit(p)
+        for i, p in enumerate(params):
+            _admit(p, self._params + params[:i])
         start = len(self._params)
         self._params += params
         self._names += names
         self._slots += [{} for _ in params]
         at = range(start, len(self._params))
         self.param_groups.append({"params": params, **whole, "_at": at})
-
-    def _admit(self, p: Tensor) -> None:
-        if not p.is_leaf:
-            raise ValueError(
-                f"an optimizer changes leaves; a Tensor of shape {p.shape} is the result of "
-                f"{p.grad_fn.name if p.grad_fn else 'an operation'}: make it a Parameter"
-            )
-        if any(p is q for q in self._params):
-            raise ValueError(f"a parameter of shape {p.shape} is given twice")
 
     # -- state -------------------------------------------------------------------------------------
 
@@ -306,7 +297,7 @@ def _as_groups(params: Any) -> list[dict[str, Any]]:
         raise TypeError(
             "an optimizer takes an iterable of Tensors; found one Tensor: write [tensor]"
         )
-    listed = list(params.items()) if isinstance(params, Mapping) else list(params)
+    listed: list[Any] = list(params.items()) if isinstance(params, Mapping) else list(params)
     if not listed:
         raise ValueError("an optimizer got no parameters; was the generator used up before?")
     return listed if isinstance(listed[0], dict) else [{"params": listed}]
@@ -324,6 +315,16 @@ def _named(params: Any) -> tuple[list[Tensor], list[str | None]]:
         names.append(name)
         tensors.append(p)
     return tensors, names
+
+
+def _admit(p: Tensor, others: list[Tensor]) -> None:
+    if not p.is_leaf:
+        raise ValueError(
+            f"an optimizer changes leaves; a Tensor of shape {p.shape} is the result of "
+            f"{p.grad_fn.name if p.grad_fn else 'an operation'}: make it a Parameter"
+        )
+    if any(p is q for q in others):
+        raise ValueError(f"a parameter of shape {p.shape} is given twice")
 
 
 def _check_option(owner: str, name: str, value: Any) -> None:

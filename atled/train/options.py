@@ -13,11 +13,11 @@ __all__ = ["DEFAULTS", "OPTIMIZERS", "Options", "make_optimizer"]
 
 # Name -> (class, learning rate if none is asked for, other options).
 OPTIMIZERS: dict[str, tuple[type[optim.Optimizer], float, dict[str, Any]]] = {
-    "adam": (optim.Adam, 0.02, {}),
-    "adamw": (optim.AdamW, 0.02, {}),
+    "adam": (optim.Adam, 0.015, {}),
+    "adamw": (optim.AdamW, 0.015, {}),
     "nadam": (optim.NAdam, 0.01, {}),
-    "radam": (optim.RAdam, 0.02, {}),
-    "adamax": (optim.Adamax, 0.02, {}),
+    "radam": (optim.RAdam, 0.015, {}),
+    "adamax": (optim.Adamax, 0.015, {}),
     "rmsprop": (optim.RMSprop, 0.005, {}),
     "adagrad": (optim.Adagrad, 0.05, {}),
     "lion": (optim.Lion, 0.001, {}),
@@ -78,9 +78,15 @@ class Options:
                     f"{flag} {saved[name]}; leave the option out, or start a new run"
                 )
         try:
-            return cls(**saved)
+            options = cls(**saved)
         except TypeError:
             raise Refusal("the checkpoint's options are not those of a digits run") from None
+        if options.model not in MODELS or options.optimizer not in OPTIMIZERS:
+            raise Refusal(
+                f"the checkpoint asks for model {options.model!r} and optimizer "
+                f"{options.optimizer!r}, which this version of atled does not have"
+            )
+        return options
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options by name."""
@@ -91,4 +97,4 @@ def make_optimizer(options: Options, model: Any) -> optim.Optimizer:
     """Return the optimizer that the options name, over a model's parameters."""
     kind, _, more = OPTIMIZERS[options.optimizer]
     make: Any = kind
-    return make(model.named_parameters(), lr=options.lr, **more)  # type: ignore[no-any-return]
+    return make(model.named_parameters(), lr=options.lr, **more)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from atled import functions as at
 from atled import nn
-from atled.core.autograd import no_grad
+from atled.core.mode import no_grad
 from atled.core.tensor import Tensor
 from atled.data.digits import CLASSES, Digits
 
@@ -51,7 +51,7 @@ class Outcome:
 def probabilities(model: nn.Module, x: Tensor) -> list[list[float]]:
     """Return the probability of each digit for each input."""
     with no_grad():
-        return at.softmax(model(x), -1).tolist()  # type: ignore[no-any-return]
+        return at.softmax(model(x), -1).tolist()
 
 
 def judge(model: nn.Module, x: Tensor, y: Tensor, digits: Digits) -> Outcome:

@@ -1,5 +1,6 @@
 """The folder of a run: claimed by one run, written atomically, read with suspicion."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ __all__ = ["CHECKPOINT", "MODEL", "REPORT", "claim_folder", "find_folder"]
 CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
 HISTORY, REPORT = "history.csv", "report.html"
 COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
-FORMAT = 1  # of the checkpoint
+FORMAT = "1"  # of the checkpoint
 
 
 def claim_folder(parent: str, name: str | None, stem: str) -> str:
@@ -61,36 +62,36 @@ def find_folder(run: str, parent: str, file: str) -> str:
     raise Refusal(f"{run}: no such run; name its folder, such as {parent}/digits-mlp-1")
 
 
-def save_checkpoint(folder: str, state: Mapping[str, Any]) -> None:
+def save_checkpoint(folder: str, options: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Replace the checkpoint of a run, at once."""
+    facts = {"format": FORMAT, "options": json.dumps(options)}
     with refused():
-        save(os.path.join(folder, CHECKPOINT), {"format": FORMAT, **state})
-
-
-def load_checkpoint(folder: str) -> dict[str, Any]:
-    """Read the checkpoint of a run, as Tensors of the current backend.
-
-    Raises:
-        Refusal: it is damaged, or of another version.
-    """
-    path = os.path.join(folder, CHECKPOINT)
-    with refused():
-        state = load(path)
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise Refusal(f"{path} is not a checkpoint that this version of atled can read")
-    return state
+        save(os.path.join(folder, CHECKPOINT), state, facts)
 
 
 def load_options(folder: str) -> dict[str, Any]:
-    """Read the options of a run; they say on which backend its Tensors lie."""
+    """Read the options of a run, among them the backend that its Tensors need.
+
+    Raises:
+        Refusal: the checkpoint is damaged, or of another version.
+    """
     path = os.path.join(folder, CHECKPOINT)
     with refused():
-        listed = load_metadata(path)
-    found: dict[str, Any] = {}
-    for name, text in listed.items():
-        if name.startswith("option."):
-            found[name.removeprefix("option.")] = text
-    return found
+        facts = load_metadata(path)
+        options = json.loads(facts.get("options", "null"))
+        if facts.get("format") != FORMAT or not isinstance(options, dict):
+            raise ValueError(f"{path} is not a checkpoint that this version of atled can read")
+    return options
+
+
+def load_checkpoint(folder: str) -> Any:
+    """Read the state of a run, with Tensors of the current backend.
+
+    Raises:
+        Refusal: the checkpoint is damaged.
+    """
+    with refused():
+        return load(os.path.join(folder, CHECKPOINT))
 
 
 def save_model(folder: str, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:

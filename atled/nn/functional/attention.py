@@ -38,6 +38,8 @@ def scaled_dot_product_attention(
             f"scaled_dot_product_attention: query {query.shape}, key {key.shape} and value "
             f"{value.shape} do not fit: (..., L, E), (..., S, E) and (..., S, V) are needed"
         ))  # fmt: skip
+    if is_causal and attn_mask is not None:
+        raise ValueError("attention: give attn_mask or is_causal=True, not both")
     weights = attention_weights(query, key, attn_mask, is_causal, scale)
     return at.matmul(dropout(weights, dropout_p), value)
 
@@ -45,12 +47,10 @@ def scaled_dot_product_attention(
 def attention_weights(query: Tensor, key: Tensor, attn_mask: Tensor | None, is_causal: bool,
                       scale: float | None = None) -> Tensor:  # fmt: skip
     """Return softmax(Q Kᵀ / √E + mask), (..., L, S)."""
-    if is_causal and attn_mask is not None:
-        raise ValueError("attention: give attn_mask or is_causal=True, not both")
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = at.matmul(query * scale, key.mT)
     if is_causal:
-        return at.softmax(at.where(_lower(scores), scores, -math.inf), -1)
+        scores = at.where(_lower(scores), scores, -math.inf)
     if attn_mask is None:
         return at.softmax(scores, -1)
     if attn_mask.dtype is not bool_:

@@ -11,6 +11,7 @@ from atled.core.apply import apply
 from atled.core.tensor import Tensor, wrap
 from atled.errors import DTypeError, IndexingError, ShapeError, located
 from atled.nn.functional.loss import reduced
+from atled.ops.fused import cross_entropy as cross_entropy_
 from atled.ops.index import gather
 
 __all__ = ["cross_entropy", "nll_loss"]
@@ -44,6 +45,10 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
             f"cross_entropy: label_smoothing must lie in [0, 1]; found {label_smoothing!r}"
         )
     axis = _class_axis(input, "cross_entropy")
+    if weight is None and not label_smoothing and not target.dtype.is_floating_point:
+        values = _plain(input, target, ignore_index, axis)
+        if values is not None:
+            return reduced(values, reduction, "cross_entropy")
     logp = at.log_softmax(input, axis)
     if target.dtype.is_floating_point and target.shape == input.shape:
         return _soft(logp, target, weight, reduction, label_smoothing, axis)
@@ -57,6 +62,19 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
     else:
         values = -picked
     return _class_mean(values, factors, reduction, "cross_entropy")
+
+
+def _plain(x: Tensor, target: Tensor, ignore_index: int, axis: int) -> Tensor | None:
+    """Return the loss of each row as one operation; None where some rows are ignored."""
+    _check_classes(x, target, axis, "cross_entropy")
+    classes = x.shape[axis]
+    if _kept(target, ignore_index, classes, "cross_entropy") is not None:
+        return None
+    xp = target.backend
+    line = xp.arange(classes, device=target.device)
+    onehot = xp.reshape(target._value, shape=(*target.shape, 1)) == line
+    front = x if axis == x.ndim - 1 else at.moveaxis(x, axis, -1)
+    return apply(cross_entropy_, front, wrap(onehot))
 
 
 def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None,

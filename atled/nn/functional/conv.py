@@ -161,8 +161,8 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     if any(padding):
         x = at.pad(x, [(0, 0), (0, 0), *[(p, p) for p in padding]])
     out = [
-        out_size(n, *row, 0, False)
-        for n, *row in zip(x.shape[2:], kernel, stride, dilation, strict=True)
+        out_size(n, k, s, d, 0, False)
+        for n, k, s, d in zip(x.shape[2:], kernel, stride, dilation, strict=True)
     ]
     rows = at.stack(slices(x, -2, kernel[0], stride[0], dilation[0], out[0]), axis=2)
     parts = at.stack(slices(rows, -1, kernel[1], stride[1], dilation[1], out[1]), axis=3)

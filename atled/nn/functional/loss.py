@@ -116,10 +116,15 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
         reduction: "mean", "sum" or "none".
     """
     check_same_shape(input, target, "binary_cross_entropy")
-    least = math.exp(-100)
-    there, away = at.log(at.clip(input, least)), at.log(at.clip(1 - input, least))
+    there, away = _bounded_log(input), _bounded_log(1 - input)
     values = -(target * there + (1 - target) * away)
     return reduced(values if weight is None else values * weight, reduction, "binary_cross_entropy")
+
+
+def _bounded_log(p: Tensor) -> Tensor:
+    """Return log p, but -100 (and slope 0) where it is less."""
+    positive = p > math.exp(-100)
+    return at.where(positive, at.log(at.where(positive, p, 1.0)), -100.0)
 
 
 def binary_cross_entropy_with_logits(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from atled import functions as at
+from atled.core.apply import replace
 from atled.core.tensor import Tensor
 from atled.errors import ShapeError, located
 
@@ -77,7 +78,7 @@ def _scaled(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 def _track(running: Tensor | None, found: Tensor, momentum: float) -> None:
     if running is not None:
         value = at.reshape(found.detach(), running.shape)
-        running.data = (1 - momentum) * running + momentum * value
+        replace(running, (1 - momentum) * running + momentum * value)
 
 
 def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None,

@@ -47,7 +47,7 @@ def interpolate(
         new = (size,) * n if isinstance(size, int) else tuple(size)
     else:
         scales = (scale_factor,) * n if isinstance(scale_factor, (int, float)) else scale_factor
-        new = tuple([math.floor(m * s) for m, s in zip(old, scales, strict=True)])  # type: ignore
+        new = tuple([math.floor(m * s) for m, s in zip(old, scales, strict=True)])
     for axis, (m, k, scale) in enumerate(zip(old, new, scales, strict=True), 2):
         step = m / k if scale is None else 1 / scale
         if mode == "nearest":
