@@ -14,7 +14,7 @@ def questions(x: at.Tensor) -> at.Tensor:
     return at.stack([a > b, a + b > c, a * b > 0, abs(c) > 0.5], axis=1).astype(x.dtype)
 
 
-def main(steps: int = 300, samples: int = 200, lr: float = 0.005) -> list[float]:
+def main(steps: int = 300, samples: int = 200, lr: float = 0.002) -> list[float]:
     """Train, and return the loss of every step."""
     at.manual_seed(0)
     x = at.rand(samples, 3) * 2 - 1

@@ -102,7 +102,8 @@ def methods_stub() -> str:
     lines = [HEAD, "import builtins", "from collections.abc import Iterator"]
     lines += ["from typing import Any", "", "from atled.core.tensor import Tensor", ""]
     lines += ["class TensorMethods:"]
-    own = set(vars(object)) | {"__module__", "__qualname__", "__doc__", "__slots__", "__hash__"}
+    own = set(vars(object)) | {"__module__", "__qualname__", "__doc__", "__slots__"}
+    own -= {f"__{word}__" for word in surface._COMPARISONS}
     written = source_names()
     for name, value in sorted(vars(Tensor).items()):
         if name in own or name in written:

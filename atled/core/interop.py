@@ -163,11 +163,18 @@ def _bound(name: str, func: Any, args: Any, kwargs: Any) -> tuple[dict[str, Any]
     signature = _signature(name, func)
     given: dict[str, Any] = {}
     for key, value in signature.bind(*args, **kwargs).arguments.items():
-        if signature.parameters[key].kind is inspect.Parameter.VAR_KEYWORD:
+        kind = signature.parameters[key].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
             given |= value
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            given[key] = _Several(value)
         else:
             given[key] = value
     return given, {key: p.default for key, p in signature.parameters.items()}
+
+
+class _Several(tuple[Any, ...]):
+    """Arguments that NumPy takes as ``*args``: each is settled by itself."""
 
 
 def _is_default(value: Any, default: Any) -> bool:
@@ -186,6 +193,8 @@ def _settled(value: Any, beside: Tensor) -> Any:
     NumPy's integers are Python's; its arrays, lists with floats (float64, as to NumPy) and lists
     with Tensors of numbers are Tensors.
     """
+    if type(value) is _Several:
+        return [_settled(v, beside) for v in value]
     if type(value) in (list, tuple):
         settled = [_settled(v, beside) for v in value]
         if (

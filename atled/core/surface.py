@@ -267,8 +267,8 @@ def update(x: Tensor, compute: Callable[[], Tensor], operands: Any = ()) -> Tens
     ):
         raise GradError(
             located(
-                "an in-place update of a leaf is not recorded, and the gradient of its operand would "
-                "be lost; write x = x + y, or put the update under no_grad, or detach the operand"
+                "an in-place update of a leaf is not recorded, and the gradient of its operand "
+                "would be lost; write x = x + y, or put it under no_grad, or detach the operand"
             )
         )
     before, grad_mode.enabled = grad_mode.enabled, False

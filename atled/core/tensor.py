@@ -19,6 +19,7 @@ from atled.backends.protocol import (
     current,
     default_dtype,
     load,
+    namespace_of,
 )
 from atled.config import settings
 from atled.core.display import render
@@ -367,7 +368,8 @@ def lift(value: Any, node: Node | None) -> Any:
 def raw(data: Any, dtype: Any = None, device: str | None = None) -> Any:
     """Return the raw array that a new Tensor of `data` holds (see `atled.tensor`).
 
-    A Tensor stays in its backend and on its device; anything else goes to the current backend.
+    Lists, numbers and NumPy arrays go to the current backend; a Tensor, or another library's
+    array, stays with its own and on its device.
 
     Raises:
         DTypeError, ShapeError, BackendError: see `atled.tensor`.
@@ -379,11 +381,12 @@ def raw(data: Any, dtype: Any = None, device: str | None = None) -> Any:
             backend.native(wanted)
             value = backend.astype(value, dtype=wanted)
         return value if device is None else backend.to_device(value, device)
-    backend = current()
+    own = namespace_of(data)
+    backend = current() if own is None or own.name == "numpy" else own
     if dtype is not None:
         dtype = as_dtype(dtype, default_dtype(backend))
         backend.native(dtype)
-    device = backend.check_device(device) if device is not None else settings.device
+    device = backend.check_device(device or (settings.device if own is None else None))
     return backend.asarray(plain(data), dtype=dtype, device=device)
 
 

@@ -13,7 +13,7 @@ from atled.core.kinds import normalize_axes
 from atled.core.surface import FUNCTIONS
 from atled.core.tensor import Tensor, wrap
 from atled.errors import ShapeError, located
-from atled.ops.composite import floating
+from atled.ops.composite import beside, floating
 from atled.ops.select import where
 from atled.ops.shape import concat, expand_dims, reshape, transpose
 from atled.ops.sort import sort as ordered
@@ -308,7 +308,7 @@ def extract(condition: Any, arr: Any) -> Any:
 
 @numpy_name("interp")
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any:
-    x, knots, values = floating(x), floating(xp), floating(fp)
+    x, knots, values = beside(x, xp, fp)
     n = knots.size
     above = FUNCTIONS["clip"](FUNCTIONS["searchsorted"](knots, x.detach(), "right"), 1, n - 1)
     x0, x1 = knots[above - 1], knots[above]

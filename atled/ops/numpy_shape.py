@@ -10,7 +10,7 @@ from atled.core.surface import FUNCTIONS
 from atled.core.tensor import Tensor, wrap
 from atled.errors import ShapeError, located
 from atled.ops.arrange import tensor_split
-from atled.ops.composite import floating
+from atled.ops.composite import beside, floating
 from atled.ops.contract import einsum as contract
 from atled.ops.numpy_names import flat_unless
 from atled.ops.reduce import norm as vector_norm
@@ -141,7 +141,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
 
 @numpy_name("append")
 def append(arr: Any, values: Any, axis: Any = None) -> Any:
-    return concat([as_tensor(arr), as_tensor(values)], axis)
+    return concat(beside(arr, values), axis)
 
 
 @numpy_name("block")
@@ -211,7 +211,7 @@ def diagflat(v: Any, k: int = 0) -> Any:
 @numpy_name("full_like")
 def full_like(a: Any, fill_value: Any, dtype: Any = None) -> Any:
     a = as_tensor(a)
-    filled = FUNCTIONS["broadcast_to"](as_tensor(fill_value), a.shape)
+    filled = FUNCTIONS["broadcast_to"](beside(a, fill_value)[1], a.shape)
     return FUNCTIONS["astype"](filled, a.dtype if dtype is None else dtype)
 
 
@@ -230,7 +230,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     x, axis = flat_unless(arr, axis)
     if not isinstance(obj, int):
         raise InteropError(located("np.insert takes one place in atled"))
-    v = as_tensor(values)
+    v = beside(x, values)[1]
     shape = [1 if i == axis % x.ndim else n for i, n in enumerate(x.shape)]
     before, after = tensor_split(x, [obj], axis)
     v = v if v.ndim == x.ndim else FUNCTIONS["broadcast_to"](v, shape)
@@ -247,15 +247,17 @@ def resize(a: Any, new_shape: Any) -> Any:
 
 @numpy_name("ediff1d")
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
-    parts = [to_begin, FUNCTIONS["diff"](reshape(as_tensor(ary), -1)), to_end]
-    return concat([reshape(as_tensor(p), -1) for p in parts if p is not None])
+    change = FUNCTIONS["diff"](reshape(as_tensor(ary), -1))
+    parts = [part for part in (to_begin, change, to_end) if part is not None]
+    return concat([reshape(part, -1) for part in beside(*parts)])
 
 
 @numpy_name("gradient")
 def gradient(f: Any, varargs: Any = (), axis: Any = None) -> Any:
     f = floating(f)
     axes = normalize_axes(axis, f.ndim, "gradient")
-    steps = varargs * len(axes) if len(varargs) == 1 else varargs or (1.0,) * len(axes)
+    steps = list(varargs) or [1.0]
+    steps = steps * len(axes) if len(steps) == 1 else steps
     found = [_slope(f, h, at) for h, at in zip(steps, axes, strict=True)]
     return found[0] if len(found) == 1 else tuple(found)
 
@@ -275,7 +277,7 @@ def _slope(f: Tensor, h: Any, axis: int) -> Tensor:
 
 @numpy_name("linspace")
 def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, axis: int = 0) -> Any:
-    start, stop = FUNCTIONS["broadcast_arrays"](floating(start), floating(stop))
+    start, stop = FUNCTIONS["broadcast_arrays"](*beside(start, stop))
     gaps = max(num - 1 if endpoint else num, 1)
     rows = [start + (stop - start) * (i / gaps) for i in range(num)]
     return FUNCTIONS["stack"](rows, axis=axis)

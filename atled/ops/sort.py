@@ -109,7 +109,13 @@ def searchsorted(x1: Any, x2: Any, side: str = "left") -> Tensor:
     x1 = as_tensor(x1)
     if x1.ndim != 1:
         raise ShapeError(located(f"searchsorted: x1 must be one-dimensional; found {x1.shape}"))
-    return apply(searchsorted_, x1, as_tensor(x2), side=side)
+    return apply(searchsorted_, x1, _in_dtype(x2, x1), side=side)
+
+
+def _in_dtype(x: Any, like: Tensor) -> Tensor:
+    """Return x as a Tensor; numbers and lists in the dtype of another, so that they compare."""
+    bare = isinstance(x, (int, float, list, tuple)) and like.dtype.is_floating_point
+    return as_tensor(x, dtype=like.dtype if bare else None)
 
 
 # -- sets
@@ -148,7 +154,8 @@ class Counts(NamedTuple):
 @public()
 def isin(x: Any, test_elements: Any) -> Tensor:
     """Return for each element of x whether it is among the test elements."""
-    x, known = as_tensor(x), unique_values(test_elements)
+    x = as_tensor(x)
+    known = unique_values(_in_dtype(test_elements, x))
     if not known.size:
         return FUNCTIONS["not_equal"](x, x)
     at = FUNCTIONS["clip"](searchsorted(known, x), 0, known.size - 1)

@@ -7,7 +7,7 @@ from atled.core.apply import as_tensor
 from atled.core.kinds import normalize_axes
 from atled.core.op import Sample
 from atled.core.surface import FUNCTIONS, public, spelled
-from atled.core.tensor import Tensor, wrap
+from atled.core.tensor import SCALARS, Tensor, wrap
 from atled.dtypes import int64
 from atled.errors import GradError, ShapeError, located
 from atled.ops.composite import floating, lerp
@@ -188,7 +188,7 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 
 
 def _edge(e: Any, x: Tensor, axis: int) -> Tensor:
-    e = as_tensor(e)
+    e = as_tensor(e, dtype=x.dtype if type(e) in SCALARS else None)
     return e if e.ndim else broadcast_to(e, [1 if i == axis else n for i, n in enumerate(x.shape)])
 
 

@@ -294,12 +294,12 @@ def document() -> str:
         "",
         "<!-- written by `python -m tests.core.numpy_table`; do not edit -->",
         "",
-        "NumPy code is differentiated as it stands: `np.tanh(x @ w)`, `arr * t`, `np.add.reduce(t)`",
-        "and `np.where(c, t, 0)` are atled's. Every public callable of `numpy`,",
-        "`numpy.linalg` and `numpy.fft` that takes an array was called with a float64 Tensor that",
-        "requires a gradient. None returns a silent zero or a",
-        "detached array; what has no derivative here raises. `np.asarray(t)` raises as well:",
-        "`np.asarray(t.detach())` has the values.",
+        "NumPy code is differentiated as it stands: `np.tanh(x @ w)`, `arr * t`, `np.sum(t)`",
+        "of a Tensor are atled's. Every public callable of `numpy`, `numpy.linalg` and `numpy.fft`",
+        "that takes an array was called with a float64 Tensor that requires a gradient. None returns",
+        "a silent zero or a detached array; what has no derivative here raises. So does",
+        "`np.asarray(t)`: `np.asarray(t.detach())` has the values. A write into a plain array,",
+        "`c[0] = t`, raises too; make it a Tensor first, `c = at.asarray(c)`.",
         "",
     ]
     for kind, title in titles.items():

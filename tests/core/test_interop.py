@@ -119,7 +119,7 @@ def test_values_and_gradients_equal_numpys(f):
     np.testing.assert_allclose(g.numpy(), numeric, rtol=1e-5, atol=1e-7)
 
 
-# -- programs ---------------------------------------------------------------------------------------
+# -- programs
 
 
 def test_jacobian_of_dot_is_the_matrix():
@@ -178,7 +178,7 @@ def test_every_backend_answers(backend):
     np.testing.assert_allclose(g.numpy(), 0.5 / x + 2 * x / np.sqrt(2 * (x * x).sum()), rtol=1e-12)
 
 
-# -- writing ------------------------------------------------------------------------------------------
+# -- writing
 
 
 def test_out_is_recorded():
@@ -213,9 +213,7 @@ def test_a_write_into_a_plain_array_is_refused(write):
     c = np.zeros(2)
     with pytest.raises((at.AtledError, ValueError)) as caught:
         write(c, leaf([1.0, 2.0]))
-    told = (
-        f"{caught.value} {caught.value.__cause__}"  # NumPy's own ValueError has ours as its cause
-    )
+    told = f"{caught.value} {caught.value.__cause__}"  # of NumPy's ValueError
     assert "at.asarray(c)" in told or "detach()" in told
     assert c.tolist() == [0.0, 0.0]
 
@@ -232,7 +230,7 @@ def test_numbers_can_still_be_read():
     assert math.sin(t[0]) == math.sin(1.5)
 
 
-# -- refusals -----------------------------------------------------------------------------------------
+# -- refusals
 
 
 @pytest.mark.parametrize(
