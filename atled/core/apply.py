@@ -49,6 +49,7 @@ def apply(op: Op, *operands: Any, **static: Any) -> Any:
         BackendError: operands of two backends met.
     """
     values: list[Any] = []
+    nodes: list[Node] = []
     xp: Any = None
     stop = None
     needs, bit, scalars = 0, 1, False
@@ -56,8 +57,10 @@ def apply(op: Op, *operands: Any, **static: Any) -> Any:
         if isinstance(x, Tensor):
             value = x._value
             values.append(value)
-            if x._node is not None:
+            node = x._node
+            if node is not None:
                 needs |= bit
+                nodes.append(node)
             elif x._stop is not None:
                 stop = x._stop if stop is None else stop.joined(x._stop)
             space = NAMESPACES[type(value)]
@@ -73,7 +76,9 @@ def apply(op: Op, *operands: Any, **static: Any) -> Any:
         return apply(op, *[as_tensor(x) for x in operands], **static)
     if scalars and not op.weak:
         return apply(op, *_without_scalars(operands), **static)
-    if op.operands != "any" and not _dtypes_fit(op.operands, values, scalars, xp):
+    # A Tensor that requires a gradient is floating: alone, or beside a scalar, it fits (200 ns).
+    alone = needs and len(values) == (2 if scalars else 1)
+    if not alone and op.operands != "any" and not _dtypes_fit(op.operands, values, scalars, xp):
         return apply(op, *_cast(op, operands, xp), **static)
     try:
         y = getattr(xp, op.name)(*values, **static)
@@ -87,17 +92,21 @@ def apply(op: Op, *operands: Any, **static: Any) -> Any:
     if derivative is None:
         t._node = None
         if stop is not None or needs:
-            t._stop = _stop(op, operands, stop) if needs else stop
+            t._stop = _stop(op, nodes, stop) if needs else stop
         return t
-    parents = tuple([operands[i]._node for i in derivative.positions])
-    for parent in parents:
-        if parent.saved is None:  # freed: so is what is computed from it, and it holds nothing
+    if len(nodes) > len(derivative.positions):  # the operation is constant in some of them
+        nodes = [operands[i]._node for i in derivative.positions]
+    for node in nodes:
+        if node.saved is None:  # freed: so is what is computed from it, and it holds nothing
             t._node = Node(derivative, (), None, static, xp, y.shape, y.dtype, None)
             return t
-    shapes = _shapes(values, y.shape) if op.broadcasts else None
+    shape = y.shape
+    shapes = None  # needed where operands broadcast; a Python scalar beside an array does not
+    if op.broadcasts and not (scalars and len(values) == 2):
+        shapes = _shapes(values, shape)
     values.append(y)
     saved = derivative.capture(xp, values)
-    t._node = node = Node(derivative, parents, saved, static, xp, y.shape, y.dtype, shapes)
+    t._node = node = Node(derivative, tuple(nodes), saved, static, xp, shape, y.dtype, shapes)
     if stop is not None:
         node.stop = stop
     return t
@@ -123,8 +132,8 @@ def _several(
 ) -> tuple[Tensor, ...]:
     """Return several results as Tensors, each with a port of one node if it is recorded."""
     if derivative is None:
-        needs = any(isinstance(x, Tensor) and x._node is not None for x in operands)
-        stop = _stop(op, operands, stop) if needs else stop
+        nodes = [x._node for x in operands if isinstance(x, Tensor) and x._node is not None]
+        stop = _stop(op, nodes, stop) if nodes else stop
         return tuple([_constant(y, stop) for y in ys])
     parents = tuple([operands[i]._node for i in derivative.positions])
     saved = derivative.capture(xp, [*values, ys])
@@ -149,9 +158,8 @@ def _constant(value: Any, stop: Any) -> Tensor:
     return t
 
 
-def _stop(op: Op, operands: Any, behind: Stop | None) -> Stop:
+def _stop(op: Op, nodes: list[Node], behind: Stop | None) -> Stop:
     """Return the mark of an operation that no gradient passes."""
-    nodes = [x._node for x in operands if isinstance(x, Tensor) and x._node is not None]
     return Stop(_reason(op), nodes, behind)
 
 
@@ -176,24 +184,18 @@ def _higher(op: Op, a: Backend, b: Backend) -> Backend:
 
 
 def _dtypes_fit(mode: str, values: list[Any], scalars: bool, xp: Any) -> bool:
-    """Say whether operands can be computed as they are (see `Op.operands`).
-
-    One and two operands are spelled out: 150 ns where the general loop takes 580.
-    """
-    count = len(values)
-    if count == 1:
-        return mode == "same" or values[0].dtype in xp.floats
-    floating = mode == "float"
+    """Say whether operands can be computed as they are (see `Op.operands`)."""
     if scalars:
-        floating = floating or float in map(type, values)
-        if count == 2:
-            array = values[1] if type(values[0]) in SCALARS else values[0]
-            return not floating or array.dtype in xp.floats
+        mode = "float" if float in map(type, values) else mode
         values = [v for v in values if type(v) not in SCALARS]
     first = values[0].dtype
-    if count == 2 and values[1].dtype is first:
-        return not floating or first in xp.floats
-    return all(v.dtype == first for v in values) and (not floating or first in xp.floats)
+    if mode == "float" and first not in xp.floats:
+        return False
+    for value in values[1:]:
+        dtype = value.dtype
+        if dtype is not first and dtype != first:
+            return False
+    return True
 
 
 def _cast(op: Op, operands: Any, xp: Any) -> list[Any]:

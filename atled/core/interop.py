@@ -151,7 +151,9 @@ def _signature(name: str, func: Any) -> inspect.Signature:
         return inspect.Signature(
             [
                 inspect.Parameter(
-                    key, kind, default=known.get(text, text.strip("'")) if equals else kind.empty
+                    key,
+                    kind,
+                    default=known.get(text, text.strip("'")) if equals else inspect.Parameter.empty,
                 )
                 for key, equals, text in parts
             ]
@@ -339,5 +341,5 @@ def _stacked(x: Any) -> Any:
 
 def install_numpy() -> None:
     """Put NumPy's two protocols on the Tensor."""
-    Tensor.__array_ufunc__ = array_ufunc  # type: ignore[attr-defined]
-    Tensor.__array_function__ = array_function  # type: ignore[attr-defined]
+    Tensor.__array_ufunc__ = array_ufunc  # type: ignore[assignment, method-assign]
+    Tensor.__array_function__ = array_function  # type: ignore[assignment, method-assign]

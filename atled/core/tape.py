@@ -202,31 +202,23 @@ def walk_back(
             parts = derivative.pull(node, node.xp, node.saved, g)
         else:
             parts = derivative.pull(node, tensors, derivative.lifted(node, lift), g)
-        _accumulate(node, parents, parts, cotangents, needed, tensors)
+        if node.shapes is not None:
+            parts = _summed(node, parts, node.xp if tensors is None else tensors)
+        for i, parent in enumerate(parents):
+            c = parts[i]
+            if c is not None and (needed is None or parent in needed):
+                before = cotangents.get(parent)
+                cotangents[parent] = c if before is None else before + c
     return nodes
 
 
-def _accumulate(
-    node: Node,
-    parents: Any,
-    parts: list[Any],
-    cotangents: dict[Node, Any],
-    needed: set[Node] | None,
-    tensors: Any,
-) -> None:
-    shapes = node.shapes
-    for i, parent in enumerate(parents):
-        c = parts[i]
-        if c is None or (needed is not None and parent not in needed):
-            continue
-        if shapes is not None:
-            shape = shapes[node.derivative.positions[i]]
-            if c.shape != shape:
-                c = sum_to_shape(node.xp if tensors is None else tensors, c, shape)
-        if parent in cotangents:
-            cotangents[parent] = cotangents[parent] + c
-        else:
-            cotangents[parent] = c
+def _summed(node: Node, parts: list[Any], xp: Any) -> list[Any]:
+    """Sum the cotangents of operands that broadcast back to the operands' shapes."""
+    shapes = [node.shapes[i] for i in node.derivative.positions]
+    return [
+        c if c is None or c.shape == shape else sum_to_shape(xp, c, shape)
+        for c, shape in zip(parts, shapes, strict=True)
+    ]
 
 
 def sum_to_shape(xp: Any, g: Any, shape: tuple[int, ...]) -> Any:

@@ -82,7 +82,7 @@ def save(path: Path, state: Any, metadata: Mapping[str, str] | None = None) -> N
         {'step': 3, 'betas': (0.9, 0.999), 'w': [tensor([1., 1.])]}
     """
     entries: dict[str, Entry] = {}
-    structure = json.dumps(_described(state, "", entries), separators=(",", ":"), allow_nan=False)
+    structure = json.dumps(_described(state, None, entries), separators=(",", ":"), allow_nan=False)
     write_atomically(path, pack(entries, {**(metadata or {}), _STRUCTURE: structure}))
 
 
@@ -123,11 +123,12 @@ def _tensors(entries: dict[str, Entry], path: Path, dtype: Any,
 # -- nests as JSON: a list is a list, everything else that is no plain value is {kind: content} ---
 
 
-def _described(value: Any, place: str, entries: dict[str, Entry]) -> Any:
+def _described(value: Any, place: str | None, entries: dict[str, Entry]) -> Any:
     """Return a nest as JSON, with its Tensors put into `entries` under their places."""
     if isinstance(value, Tensor):
-        entries[place or "value"] = entry_of(value)
-        return {"tensor": place or "value"}
+        name = "value" if place is None else place
+        entries[name] = entry_of(value)
+        return {"tensor": name}
     kind = type(value)
     if kind in _PLAIN:
         return value
@@ -147,14 +148,17 @@ def _described(value: Any, place: str, entries: dict[str, Entry]) -> Any:
     )
 
 
-def _below(place: str, key: Any) -> str:
-    """Return a name of its own for each place: "model/0.weight"; slashes in keys are doubled."""
-    name = key.replace("/", "//") if isinstance(key, str) else f"#{key}"
-    return f"{place}/{name}" if place else name
+def _below(place: str | None, key: Any) -> str:
+    """Return a name of its own for each place, "model/0.weight": escaped as in RFC 6901."""
+    if isinstance(key, str):
+        name = key.replace("~", "~0").replace("/", "~1").replace("#", "~2")
+    else:
+        name = f"#{key}"
+    return name if place is None else f"{place}/{name}"
 
 
-def _named(place: str) -> str:
-    return repr(place) if place else "the top"
+def _named(place: str | None) -> str:
+    return "the top" if place is None else repr(place)
 
 
 def _rebuilt(found: Any, tensors: dict[str, Tensor]) -> Any:

@@ -71,8 +71,8 @@ def angle(x: Any) -> Tensor:
     return where(FUNCTIONS["isnan"](x), x, where(x < 0, math.pi, FUNCTIONS["zeros_like"](x)))
 
 
-Tensor.real = property(real)  # type: ignore[attr-defined]
-Tensor.imag = property(imag)  # type: ignore[attr-defined]
+Tensor.real = property(real)  # type: ignore[assignment, method-assign]
+Tensor.imag = property(imag)  # type: ignore[assignment, method-assign]
 
 # -- elementwise
 

@@ -125,6 +125,8 @@ class _Plan:
         self.shape: list[int] = []  # after the strided part, with new and without dropped axes
         self.arrays: list[tuple[int, Tensor]] = []  # (axis after the strided part, indices)
         axis = 0
+        chosen = [i for i, item in enumerate(items) if isinstance(item, (int, Tensor))]
+        self.neighbours = chosen == list(range(chosen[0], chosen[-1] + 1)) if chosen else True
         for item in items:
             if item is None:
                 self.shape.append(1)
@@ -248,8 +250,7 @@ def _to_front(y: Tensor, plan: _Plan) -> tuple[Tensor, list[Tensor], int]:
     axes = [axis for axis, _ in plan.arrays]
     arrays = _together([i for _, i in plan.arrays])
     rest = [i for i in range(y.ndim) if i not in axes]
-    neighbours = axes == list(range(axes[0], axes[0] + len(axes)))
-    at = axes[0] if neighbours else 0
+    at = axes[0] if plan.neighbours else 0  # to NumPy an integer beside arrays is one of them
     order = axes + rest
     return (y if order == list(range(y.ndim)) else permute_dims(y, order)), arrays, at
 

@@ -322,4 +322,4 @@ def _write(target: Any, name: str, index: Any, value: Any) -> None:
                 "be lost; make the array written into a Tensor first: c = at.asarray(c)"
             )
         )
-    target[index] = value  # type: ignore[index]
+    target[index] = value

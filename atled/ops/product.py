@@ -21,7 +21,7 @@ def _scaled(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
     if beta == 0:
         return scaled
     x = as_tensor(x)
-    return (x if beta == 1 else beta * x) + scaled  # type: ignore[no-any-return]
+    return (x if beta == 1 else beta * x) + scaled
 
 
 @public(samples=(Sample(((2, 4), (2, 3), (3, 4)), SCALED),), reference="reference.addmm")
@@ -87,7 +87,7 @@ def kron(a: Any, b: Any) -> Tensor:
 @public(samples=(Sample(((6,), (6,))), Sample(((2, 3), (3, 2)))))
 def vdot(a: Any, b: Any) -> Tensor:
     """Return the sum of products of all elements, both flattened."""
-    return FUNCTIONS["sum"](reshape(as_tensor(a), -1) * reshape(as_tensor(b), -1))  # type: ignore[no-any-return]
+    return FUNCTIONS["sum"](reshape(as_tensor(a), -1) * reshape(as_tensor(b), -1))
 
 
 @public(samples=(Sample(((3,), (3,))), Sample(((4, 3), (4, 3))), Sample(((3, 4), (3, 1)),
@@ -105,7 +105,7 @@ def cross(a: Any, b: Any, axis: int = -1) -> Tensor:
         raise ShapeError(located(f"cross: axis {axis} of shape {a.shape} is not 3 long"))
     (a0, a1, a2), (b0, b1, b2) = unstack(a, axis), unstack(b, axis)
     parts = [a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0]
-    return FUNCTIONS["stack"](parts, axis=axis)  # type: ignore[no-any-return]
+    return FUNCTIONS["stack"](parts, axis=axis)
 
 
 @public(samples=(Sample(((3,), (3,))), Sample(((2, 3), (4, 3))), Sample(((2, 3), ()))))
@@ -113,7 +113,7 @@ def inner(a: Any, b: Any) -> Tensor:
     """Return the sums of products over the last axes of a and b, for all pairs of the others."""
     a, b = as_tensor(a), as_tensor(b)
     if a.ndim == 0 or b.ndim == 0:
-        return a * b  # type: ignore[no-any-return]
+        return a * b
     if a.shape[-1] != b.shape[-1]:
         raise ShapeError(located(f"inner: the last axes differ: shapes {a.shape} and {b.shape}"))
-    return FUNCTIONS["tensordot"](a, b, ((-1,), (-1,)))  # type: ignore[no-any-return]
+    return FUNCTIONS["tensordot"](a, b, ((-1,), (-1,)))

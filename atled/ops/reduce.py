@@ -478,8 +478,16 @@ def norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Te
 )
 @spelled
 def logcumsumexp(x: Any, axis: int = -1) -> Tensor:
-    """log of the running sum of eˣ along an axis, without overflow for moderate ranges."""
+    """log of the running sum of eˣ along an axis, without overflow, whatever the range.
+
+    In log₂ n steps, each of twice the reach (Hillis and Steele 1986).
+    """
     x = as_tensor(x)
-    top = FUNCTIONS["max"](x, axis=axis, keepdims=True).detach()
-    shifted = FUNCTIONS["exp"](apply(subtract, x, top))
-    return FUNCTIONS["add"](FUNCTIONS["log"](cumulative_sum(shifted, axis=axis)), top)
+    (axis,) = normalize_axes(axis, x.ndim, "logcumsumexp")
+    narrow, n, step = FUNCTIONS["narrow"], x.shape[axis], 1
+    while step < n:
+        later, earlier = narrow(x, axis, step, n - step), narrow(x, axis, 0, n - step)
+        both = FUNCTIONS["logaddexp"](earlier, later)
+        x = FUNCTIONS["concat"]([narrow(x, axis, 0, step), both], axis)
+        step *= 2
+    return x

@@ -85,17 +85,17 @@ def _changes(row: Tensor) -> Tensor:
     """Return 1 where an element differs from the one before, and for the first, int64."""
     new = row[1:] != row[:-1]
     first = FUNCTIONS["equal"](FUNCTIONS["zeros_like"](row[:1]), 0)
-    return FUNCTIONS["astype"](concat([first, new]), int64)  # type: ignore[no-any-return]
+    return FUNCTIONS["astype"](concat([first, new]), int64)
 
 
 def _starts(row: Tensor) -> Tensor:
-    return FUNCTIONS["nonzero"](_changes(row))[0]  # type: ignore[no-any-return]
+    return FUNCTIONS["nonzero"](_changes(row))[0]
 
 
 def _lengths(starts: Tensor, size: int) -> Tensor:
     end = wrap(starts.backend.full((1,), size, dtype=int64, device=starts.device))
     ends = concat([starts, end])
-    return ends[1:] - ends[:-1]  # type: ignore[no-any-return]
+    return ends[1:] - ends[:-1]
 
 
 # -- bins and order

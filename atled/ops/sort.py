@@ -1,5 +1,6 @@
 """Sorting and searching. Sorting is a gather by `argsort`, so its gradient is exact."""
 
+import math
 from typing import Any, NamedTuple
 
 from atled.core.apply import apply, as_tensor
@@ -98,6 +99,8 @@ def median(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     ordered = sort(flat, at)
     low, high = (n - 1) // 2, n // 2
     y = (narrow(ordered, at, low, 1) + narrow(ordered, at, high, 1)) * 0.5
+    gone = FUNCTIONS["any"](FUNCTIONS["not_equal"](flat, flat), axis=at, keepdims=True)
+    y = FUNCTIONS["where"](gone, math.nan, y)  # NaN sorts last, and must not hide there
     if axis is None:
         return reshape(y, (1,) * x.ndim if keepdims else ())
     return y if keepdims else FUNCTIONS["squeeze"](y, at)

@@ -267,7 +267,7 @@ def histc(x: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     inside = FUNCTIONS["masked_select"](x, (x >= min) & (x <= max))
     place = FUNCTIONS["floor"]((inside - min) * (bins / (max - min)))
     place = FUNCTIONS["astype"](FUNCTIONS["clip"](place, 0, bins - 1), int64)
-    return FUNCTIONS["astype"](FUNCTIONS["bincount"](place, minlength=bins), x.dtype)  # type: ignore[no-any-return]
+    return FUNCTIONS["astype"](FUNCTIONS["bincount"](place, minlength=bins), x.dtype)
 
 
 @public(
@@ -314,6 +314,6 @@ def corrcoef(x: Any) -> Tensor:
     """Return the correlation coefficients of the rows of x, variables, over its columns."""
     c = cov(x)
     if c.ndim == 0:
-        return c / c  # type: ignore[no-any-return]
+        return c / c
     size = FUNCTIONS["sqrt"](FUNCTIONS["diagonal"](c))
-    return FUNCTIONS["clip"](c / reshape(size, (-1, 1)) / size, -1.0, 1.0)  # type: ignore[no-any-return]
+    return FUNCTIONS["clip"](c / reshape(size, (-1, 1)) / size, -1.0, 1.0)

@@ -28,7 +28,7 @@ def masked_scatter(x: Any, mask: Any, source: Any) -> Tensor:
         ShapeError: source has fewer elements than the mask has places.
     """
     x, mask = FUNCTIONS["broadcast_arrays"](as_tensor(x), as_tensor(mask))
-    flat = reshape(as_tensor(source), -1)
+    flat = reshape(as_tensor(source, dtype=x.dtype), -1)
     (places,) = FUNCTIONS["nonzero"](reshape(mask, -1))
     n = places.size
     if flat.size < n:
@@ -50,7 +50,8 @@ def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
     Raises:
         IndexingError: a place is out of range. ShapeError: source does not fit the places.
     """
-    x, v = as_tensor(x), as_tensor(source)
+    x = as_tensor(x)
+    v = as_tensor(source, dtype=x.dtype)
     flat, places = reshape(x, -1), reshape(as_indices(index, x.size, "put"), -1)
     v = broadcast_to(reshape(v, -1) if v.ndim else v, places.shape)
     if accumulate:
@@ -145,7 +146,8 @@ def scatter_reduce(
     Raises:
         ValueError: no such reduction. IndexingError: a place is out of range.
     """
-    x, v = as_tensor(x), as_tensor(src)
+    x = as_tensor(x)
+    v = as_tensor(src, dtype=x.dtype)
     if reduce not in _NEUTRAL:
         raise ValueError(
             f"scatter_reduce: reduce is one of {', '.join(_NEUTRAL)}; found {reduce!r}"
@@ -189,4 +191,4 @@ def _table(v: Tensor, row: Tensor, rows: int, fill: float) -> Tensor:
     rank = apply(scatter_set_, FUNCTIONS["zeros_like"](nth), nth, order)
     width = int(FUNCTIONS["max"](nth)) + 1
     blank = wrap(xp.full((rows, width), fill, dtype=v.dtype, device=v.device))
-    return apply(scatter_set_, blank, v, row, rank)  # type: ignore[no-any-return]
+    return apply(scatter_set_, blank, v, row, rank)

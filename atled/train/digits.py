@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from atled import functions as at
-from atled.backends.protocol import use
+from atled.backends.protocol import current, use
 from atled.core.mode import no_grad
 from atled.core.tensor import Tensor
 from atled.data.dataset import TensorDataset
@@ -107,7 +107,7 @@ class Job:
 
     def train(self, folder: str, show: Progress) -> None:
         """Train all epochs that are left; after each, the checkpoint is complete."""
-        with show:
+        with show, current().quiet():
             while self.epoch < self.options.epochs:
                 row = self.train_epoch(show)
                 self.history.append(row)

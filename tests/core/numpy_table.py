@@ -296,7 +296,7 @@ def document() -> str:
         "",
         "NumPy code is differentiated as it stands: `np.tanh(x @ w)`, `arr * t`, `np.sum(t)`",
         "of a Tensor are atled's. Every public callable of `numpy`, `numpy.linalg` and `numpy.fft`",
-        "that takes an array was called with a float64 Tensor that requires a gradient. None returns",
+        "that takes an array was called with a float64 Tensor that requires a gradient. None gives",
         "a silent zero or a detached array; what has no derivative here raises. So does",
         "`np.asarray(t)`: `np.asarray(t.detach())` has the values. A write into a plain array,",
         "`c[0] = t`, raises too; make it a Tensor first, `c = at.asarray(c)`.",

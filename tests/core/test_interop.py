@@ -7,6 +7,7 @@ import pytest
 from scipy import special
 
 import atled as at
+from atled.core import interop
 from atled.core.interop import InteropError
 from tests.core import numpy_table
 
@@ -300,6 +301,23 @@ def test_a_ufunc_of_the_same_name_is_not_taken_for_numpys():
     add = np.frompyfunc(lambda a, b: a - b, 2, 1)
     with pytest.raises(InteropError, match="has no derivative"):
         add(leaf([1.0]), 2.0)
+
+
+def test_functions_of_an_older_numpy_that_hide_their_arguments(monkeypatch):
+    def hidden(function):
+        raise ValueError("no signature found")
+
+    monkeypatch.setattr(interop.inspect, "signature", hidden)
+    interop._signature.cache_clear()
+    t = leaf([1.0, 2.0])
+    try:
+        assert np.concatenate([t, t], axis=0).shape == (4,)
+        assert np.dot(t, t).item() == 5.0
+        assert np.where(np.array([True, False]), t, 0.0).tolist() == [1.0, 0.0]
+        with pytest.raises(InteropError, match=r"np\.trace does not tell its arguments"):
+            np.trace(t)
+    finally:
+        interop._signature.cache_clear()
 
 
 def test_another_librarys_arrays_are_left_to_it():
