@@ -19,7 +19,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layers.py
-	$(BIN)/python -m pytest -m "not slow" --ignore=tests/test_layers.py
+	$(BIN)/python -m pytest -m "not slow" --backend numpy --ignore=tests/test_layers.py
 
 bench: $(VENV)/.bench
 	$(BIN)/python bench/eager.py

@@ -166,6 +166,7 @@ from atled.functions import (
     expand_dims,
     expm1,
     eye,
+    fill,
     finfo,
     fix,
     flatten,

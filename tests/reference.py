@@ -267,6 +267,10 @@ def diag_embed(x, offset=0, dim1=-2, dim2=-1):
     return np.moveaxis(out, (-2, -1), (dim1, dim2))
 
 
+def fill(x, value):
+    return np.full_like(x, value)
+
+
 def unfold(x, *, axis, size, step):
     windows = np.lib.stride_tricks.sliding_window_view(x, size, axis)
     return windows[(np.s_[:],) * axis + (np.s_[::step],)]

@@ -246,6 +246,7 @@ def _broadcasts(a: Shape, b: Shape) -> bool:
     return len(a) + len(b) <= 7 and all(m == n or 1 in (m, n) for m, n in ends)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, GRAPHS, PER_TEST))
 def test_random_graphs_equal_torch(first: int) -> None:
     for seed in range(first, first + PER_TEST):

@@ -7,7 +7,6 @@ adds adapters where NumPy's meaning is its own. What stands in no table is refus
 never gives a silent zero or a detached array. NumPy itself is not imported, only recognised.
 """
 
-import inspect
 import sys
 from collections.abc import Callable
 from functools import lru_cache
@@ -88,7 +87,8 @@ class _Adapted:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.ignored: set[str] = set()
-        self.names = set(inspect.signature(function).parameters)
+        code = function.__code__
+        self.names = set(code.co_varnames[: code.co_argcount])
 
     def accepts(self, name: str) -> bool:
         return name in self.names
@@ -121,10 +121,7 @@ def array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) 
     given, defaults = _bound(name, func, args, kwargs)
     out = given.pop("out", None)
     for key in list(given):
-        if (
-            _is_default(given[key], defaults.get(key, inspect.Parameter.empty))
-            or key in entry.ignored
-        ):
+        if _is_default(given[key], defaults.get(key, _Row)) or key in entry.ignored:
             del given[key]
         elif not entry.accepts(key):
             raise _refusal(name, f"has no argument {key}= in atled")
@@ -139,7 +136,9 @@ def _name_of(func: Any) -> str:
 
 
 @lru_cache(maxsize=512)
-def _signature(name: str, func: Any) -> inspect.Signature:
+def _signature(name: str, func: Any) -> Any:
+    import inspect  # on first use: it takes 10 ms, a quarter of `import atled`
+
     try:
         return inspect.signature(func)
     except ValueError:
@@ -166,9 +165,9 @@ def _bound(name: str, func: Any, args: Any, kwargs: Any) -> tuple[dict[str, Any]
     given: dict[str, Any] = {}
     for key, value in signature.bind(*args, **kwargs).arguments.items():
         kind = signature.parameters[key].kind
-        if kind is inspect.Parameter.VAR_KEYWORD:
+        if kind.name == "VAR_KEYWORD":
             given |= value
-        elif kind is inspect.Parameter.VAR_POSITIONAL:
+        elif kind.name == "VAR_POSITIONAL":
             given[key] = _Several(value)
         else:
             given[key] = value

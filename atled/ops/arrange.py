@@ -19,6 +19,7 @@ from atled.ops.index import scatter
 from atled.ops.select import take
 from atled.ops.shape import (
     broadcast_arrays,
+    broadcast_to,
     concat,
     expand_dims,
     flip,
@@ -56,6 +57,13 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """Return the Tensors broadcast to their common shape (PyTorch's name)."""
     return tuple(broadcast_arrays(*tensors))
+
+
+@public(method=False, samples=(Sample(((2, 3), ())),), reference="reference.fill")
+def fill(x: Any, value: Any) -> Tensor:
+    """Return one value, a number or a 0-d Tensor, everywhere, in the shape and dtype of x."""
+    x = as_tensor(x)
+    return broadcast_to(as_tensor(value, dtype=x.dtype), x.shape)
 
 
 # -- at least so many axes, joining

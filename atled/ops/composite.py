@@ -205,6 +205,12 @@ def lerp(a: Any, b: Any, weight: Any) -> Tensor:
     return where(near, a + gap * weight, b - gap * (1 - weight))
 
 
+@public(samples=PAIRS, domain=(0.5, 2.0))
+def float_power(a: Any, b: Any) -> Tensor:
+    """Raise to a power in a floating dtype, integers too: a^b; see `pow`."""
+    return FUNCTIONS["pow"](*beside(a, b))
+
+
 @public(samples=PAIRS)
 def logaddexp2(a: Any, b: Any) -> Tensor:
     """log₂(2ᵃ + 2ᵇ) without overflow."""

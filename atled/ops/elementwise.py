@@ -433,7 +433,7 @@ def _sigmoid(xp: Any, x: Any) -> Any:
 # -- doors that a record's kind cannot make
 
 
-@public("float_power")
+@public()
 def pow(a: Any, b: Any) -> Tensor:
     """Raise to a power: a^b. A constant exponent has a cheaper rule, n·xⁿ⁻¹."""
     if type(b) not in (int, float) or not isinstance(a, Tensor):

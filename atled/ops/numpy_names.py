@@ -71,7 +71,7 @@ def vecmat(a: Any, b: Any) -> Any:
     return FUNCTIONS["squeeze"](y, -2)
 
 
-@numpy_name("power", "float_power", ufunc=True)
+@numpy_name("power", ufunc=True)
 def power(a: Any, b: Any) -> Any:
     return FUNCTIONS["pow"](a, b)
 

@@ -124,11 +124,10 @@ def _quantile_rows(rows: Tensor, qs: list[float], interpolation: str) -> Tensor:
     if interpolation == "midpoint":
         weights = [0.5] * len(qs)
     elif interpolation != "linear":
-        try:
-            pick = {"lower": math.floor, "higher": math.ceil, "nearest": round}[interpolation]
-        except KeyError:
-            raise ValueError(f"quantile: no interpolation is called {interpolation!r}") from None
-        return take(rows, [pick(p) for p in places], 0)
+        nearest = {"lower": low, "higher": high, "nearest": [round(p) for p in places]}
+        if interpolation not in nearest:
+            raise ValueError(f"quantile: no interpolation is called {interpolation!r}")
+        return take(rows, nearest[interpolation], 0)
     below, above = take(rows, low, 0), take(rows, high, 0)
     w = wrap(rows.backend.asarray(weights, dtype=rows.dtype, device=rows.device))
     w = reshape(w, (len(qs), *[1] * (rows.ndim - 1)))

@@ -157,8 +157,7 @@ def scatter_reduce(
     if not along.size:
         return x
     v = reshape(getitem(v, tuple([slice(0, n) for n in along.shape])), -1)
-    line = reshape(wrap(x.backend.arange(x.size, device=x.device)), x.shape)
-    to = reshape(gather_along(line, dim, along), -1)
+    to = _flat_places(x, dim, along)
     places = FUNCTIONS["unique_values"](to)
     flat, row = reshape(x, -1), FUNCTIONS["searchsorted"](places, to)
     table = _table(v, row, places.size, _neutral(reduce, x))
@@ -171,6 +170,12 @@ def scatter_reduce(
         y = divide(y, FUNCTIONS["astype"](count, x.dtype))
     y = FUNCTIONS["astype"](y, x.dtype)
     return reshape(apply(scatter_set_, flat, y, places), x.shape)
+
+
+def _flat_places(x: Tensor, dim: int, along: Tensor) -> Tensor:
+    """Return where in the flattened x the places `along` dim lie."""
+    line = reshape(wrap(x.backend.arange(x.size, device=x.device)), x.shape)
+    return reshape(gather_along(line, dim, along), -1)
 
 
 def _neutral(reduce: str, x: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -20,7 +21,7 @@ def test_ticks_are_few_round_and_span_the_interval(low, high):
     assert 3 <= len(marks) <= 8
     assert marks[0] <= low
     assert marks[-1] >= high
-    assert len({round(b - a, 9) for a, b in zip(marks, marks[1:], strict=False)}) == 1
+    assert len({round(b - a, 9) for a, b in pairwise(marks)}) == 1
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 13, 500])

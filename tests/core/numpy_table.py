@@ -19,6 +19,7 @@ import numpy as np
 
 import atled as at
 
+VERSION = ".".join(np.__version__.split(".")[:2])
 DOCUMENT = Path(__file__).parents[2] / "docs" / "numpy.md"
 SPACES = {"": np, "linalg.": np.linalg, "fft.": np.fft}
 X = np.array([[0.31, 0.62, 0.43], [0.87, 0.24, 0.55]])
@@ -176,6 +177,7 @@ RECIPES: dict[str, tuple[Any, Callable[..., Any]]] = {
     "poly1d": (V, lambda f, t: f(t)),
     "packbits": (X, lambda f, t: f(t)),
 }
+PLATFORM = ["float128", "complex256", "float96", "complex192"]  # of some machines only
 NUMBERS = ["fromiter"]  # reads numbers one by one, as float(t) does
 INNER = {"poly1d": "trim_zeros", "full": "copyto"}  # NumPy's own inner call is the one refused
 RECIPES["permute_dims"] = RECIPES["transpose"] = (X, lambda f, t: f(t, (1, 0)))
@@ -281,7 +283,8 @@ def document() -> str:
     """Return the page with the table."""
     cells: dict[str, list[str]] = {}
     for name, function in callables():
-        cells.setdefault(judge(name, function), []).append(name)
+        if name not in PLATFORM:
+            cells.setdefault(judge(name, function), []).append(name)
     titles = {
         "gradient": "The gradient is right: values as NumPy's, gradient as central differences",
         "constant": "Constant by nature: shapes, indices, booleans, text, steps",
@@ -297,9 +300,12 @@ def document() -> str:
         "NumPy code is differentiated as it stands: `np.tanh(x @ w)`, `arr * t`, `np.sum(t)`",
         "of a Tensor are atled's. Every public callable of `numpy`, `numpy.linalg` and `numpy.fft`",
         "that takes an array was called with a float64 Tensor that requires a gradient. None gives",
-        "a silent zero or a detached array; what has no derivative here raises. So does",
+        "a silent zero, and only `np.fromiter` a detached array; what has no derivative here",
+        "raises, naming itself. What is asked for as a number, `float(t)`, `np.float64(t[0])` or",
+        "`c.fill(t[0])`, is a number, without a gradient. Conversion to an array raises:",
         "`np.asarray(t)`: `np.asarray(t.detach())` has the values. A write into a plain array,",
-        "`c[0] = t`, raises too; make it a Tensor first, `c = at.asarray(c)`.",
+        "`c[0] = t`, raises too; make it a Tensor first, `c = at.asarray(c)`. This is the table of",
+        f"NumPy {VERSION}.",
         "",
     ]
     for kind, title in titles.items():

@@ -1,5 +1,6 @@
 """NumPy's functions on Tensors: the generated table, NumPy code as it stands, and every refusal."""
 
+import inspect
 import math
 
 import numpy as np
@@ -27,7 +28,10 @@ def test_every_cell_of_the_table(name, function):
 
 
 def test_the_page_is_what_the_table_says():
-    assert numpy_table.DOCUMENT.read_text(encoding="utf-8") == numpy_table.document()
+    page = numpy_table.DOCUMENT.read_text(encoding="utf-8")
+    if f"NumPy {numpy_table.VERSION}." not in page:
+        pytest.skip("the page is of another version of NumPy, with other names")
+    assert page == numpy_table.document()
 
 
 def test_the_table_would_notice():
@@ -307,7 +311,7 @@ def test_functions_of_an_older_numpy_that_hide_their_arguments(monkeypatch):
     def hidden(function):
         raise ValueError("no signature found")
 
-    monkeypatch.setattr(interop.inspect, "signature", hidden)
+    monkeypatch.setattr(inspect, "signature", hidden)
     interop._signature.cache_clear()
     t = leaf([1.0, 2.0])
     try:

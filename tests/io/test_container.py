@@ -100,9 +100,11 @@ def only_value_errors(data):
     try:
         entries, _ = unpack(data)
     except ValueError as error:
-        assert "\n" not in str(error)
+        message = str(error)
     else:
+        message = ""
         assert sum(len(e.data) for e in entries.values()) <= len(data)
+    assert "\n" not in message
 
 
 @given(st.binary(max_size=200))

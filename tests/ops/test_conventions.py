@@ -233,6 +233,11 @@ def test_fmod_is_exact_for_large_quotients(backend):
     assert at.fmod(at.tensor([-7, 7]), at.tensor([3, -3])).tolist() == [-1, 1]
 
 
+def test_float_power_of_integers_is_a_float(backend):
+    """It was an alias of `pow`, and integers stayed integers."""
+    assert at.float_power(at.tensor([2, 4]), at.tensor([-1, 2])).tolist() == [0.5, 16.0]
+
+
 def test_ldexp_does_not_overflow_halfway(backend):
     assert at.ldexp(at.tensor([2.0**-1000], dtype=f64), at.tensor([1500])).tolist() == [2.0**500]
 
