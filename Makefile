@@ -25,6 +25,8 @@ bench: $(VENV)/.bench
 	$(BIN)/python bench/eager.py
 
 docs: $(VENV)/.dev
+	$(BIN)/python tools/generate.py
+	$(BIN)/python -m tests.core.numpy_table
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel: $(VENV)/.dev

@@ -211,8 +211,10 @@ class Graph:
             return "outer", at.outer(o, o), torch.outer(t, t)
         if self.dice.random() < 0.5:
             return "matmul", o @ o.mT, t @ t.mT
-        return "einsum", at.einsum("...ij,...ik->...jk", o, o), torch.einsum(
-            "...ij,...ik->...jk", t, t
+        return (
+            "einsum",
+            at.einsum("...ij,...ik->...jk", o, o),
+            torch.einsum("...ij,...ik->...jk", t, t),
         )
 
     def compare(self) -> None:

@@ -23,6 +23,8 @@ from atled.core import surface  # noqa: E402
 from atled.core.op import REGISTRY, Absent, Op  # noqa: E402
 from atled.core.tensor import Tensor  # noqa: E402
 
+COLUMNS = ["operation", "kind", "reverse", "forward", "second order", "python", "numpy", "torch"]
+COLUMNS += ["derivative"]
 HEAD = "# Written by tools/generate.py from the registry of operations; do not edit.\n"
 NAMED = {"Generator": "atled.ops.random"}
 
@@ -156,8 +158,8 @@ def operations_page() -> str:
         "values against an independent implementation, both modes at first and second order",
         "against central differences, on the python, numpy and torch backends.",
         "",
-        "| operation | kind | reverse | forward | second order | python | numpy | torch | derivative |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|---" * len(COLUMNS) + "|",
     ]
     for name, op in sorted(REGISTRY.items()):
         texts = (

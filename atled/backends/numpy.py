@@ -9,7 +9,7 @@ import math
 import operator
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class NumpyBackend(Backend):
     dtypes = _DTYPES
     floats = tuple(np.dtype(n) for n in ("float32", "float64", "float16"))
     default_float = float32
-    _names = {native: known for known, native in _DTYPES.items()}
+    _names: ClassVar = {native: known for known, native in _DTYPES.items()}
 
     def __init__(self) -> None:
         for name in _NATIVE:
@@ -161,7 +161,8 @@ class NumpyBackend(Backend):
 
     def sum(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         dtype: Any = None if x.dtype.kind == "f" else np.int64
-        return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
+        add: Any = np.add
+        return add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
     def argmax(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         return np.argmax(x, axis=axis, keepdims=keepdims)
