@@ -236,23 +236,24 @@ def _square_sum(xp: Any, a: Any, b: Any) -> Any:
 
 maximum = elementwise(
     "maximum",
-    [lambda xp, a, b: _winner(xp, a, b), lambda xp, a, b: _winner(xp, b, a)],
+    [lambda xp, a, b, y: _winner(xp, a, b, y), lambda xp, a, b, y: _winner(xp, b, a, y)],
     operands="same",
     samples=PAIRS,
     doc="The larger of a and b; a tie is split evenly.",
 )
 minimum = elementwise(
     "minimum",
-    [lambda xp, a, b: _winner(xp, b, a), lambda xp, a, b: _winner(xp, a, b)],
+    [lambda xp, a, b, y: _winner(xp, b, a, y), lambda xp, a, b, y: _winner(xp, a, b, y)],
     operands="same",
     samples=PAIRS,
     doc="The smaller of a and b; a tie is split evenly.",
 )
 
 
-def _winner(xp: Any, a: Any, b: Any) -> Any:
-    """Return 1 where a > b, 1/2 where they tie, 0 elsewhere, in their dtype."""
-    return xp.where(a > b, xp.ones_like(a + b), xp.where(a == b, 0.5 * xp.ones_like(a + b), 0))
+def _winner(xp: Any, a: Any, b: Any, y: Any) -> Any:
+    """Return 1 where a > b, 1/2 where they tie, 0 elsewhere, in the dtype of y."""
+    one = xp.ones_like(y)
+    return xp.where(a > b, one, xp.where(a == b, 0.5 * one, 0))
 
 
 clip_ = elementwise(
@@ -393,7 +394,7 @@ for _name, _doc in {
 relu = elementwise(
     "relu",
     [lambda xp, y: y > 0],
-    forward=lambda xp, x: xp.where(x > 0, x, 0 * x),
+    forward=lambda xp, x: xp.maximum(x, 0),
     operands="same",
     samples=UNARY,
     reference="reference.relu",
@@ -410,7 +411,7 @@ sigmoid = elementwise(
 softplus_ = elementwise(
     "softplus_unit",
     [lambda xp, x: xp.sigmoid(x)],
-    forward=lambda xp, x: xp.log1p(xp.exp(-xp.abs(x))) + xp.where(x > 0, x, 0 * x),
+    forward=lambda xp, x: xp.log1p(xp.exp(-xp.abs(x))) + xp.maximum(x, 0),
     samples=UNARY,
     reference="reference.softplus",
     doc="log(1 + eˣ) without overflow.",

@@ -308,3 +308,13 @@ def test_refusals():
             wrong()
     with pytest.raises(at.GradError, match="no derivative by q"):
         at.quantile(x, leaf(0.5))
+
+
+def test_activations_at_infinity(backend: str) -> None:
+    x = at.tensor([-at.inf, at.inf, 0.0], requires_grad=True)
+    y = at.relu(x)
+    assert y.tolist() == [0.0, at.inf, 0.0]
+    y.sum().backward()
+    assert x.grad.tolist() == [0.0, 1.0, 0.0]
+    assert at.softplus(at.tensor([-at.inf, at.inf])).tolist() == [0.0, at.inf]
+    assert math.isnan(at.relu(at.tensor(at.nan)).item())
