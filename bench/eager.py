@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 AIMS = {  # atled's time over torch's, at most
     "recurrence": 2.0 / 3.7,
@@ -81,6 +82,19 @@ def autograd_recurrence() -> Callable[[], object]:
     return lambda: g(0.5)
 
 
+def training(model: Any, optimizer: Any, loss_of: Any, x: Any, y: Any) -> Callable[[], object]:
+    """Return a training step; the code is the same for both libraries."""
+
+    def run() -> object:
+        loss = loss_of(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return run
+
+
 def atled_tiny() -> Callable[[], object]:
     import atled as at
     from atled import nn
@@ -88,35 +102,17 @@ def atled_tiny() -> Callable[[], object]:
     at.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1))
     optimizer = at.optim.SGD(model.parameters(), lr=0.01)
-    x, y = at.randn(32, 8), at.randn(32, 1)
-
-    def run() -> object:
-        loss = nn.functional.mse_loss(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return run
+    return training(model, optimizer, nn.functional.mse_loss, at.randn(32, 8), at.randn(32, 1))
 
 
 def torch_tiny() -> Callable[[], object]:
     import torch
     from torch import nn
 
-    torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     x, y = torch.randn(32, 8), torch.randn(32, 1)
-
-    def run() -> object:
-        loss = nn.functional.mse_loss(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return run
+    return training(model, optimizer, nn.functional.mse_loss, x, y)
 
 
 def atled_mlp() -> Callable[[], object]:
@@ -127,34 +123,17 @@ def atled_mlp() -> Callable[[], object]:
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     optimizer = at.optim.Adam(model.parameters())
     x, y = at.randn(32, 64), at.randint(0, 10, (32,))
-
-    def run() -> object:
-        loss = nn.functional.cross_entropy(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return run
+    return training(model, optimizer, nn.functional.cross_entropy, x, y)
 
 
 def torch_mlp() -> Callable[[], object]:
     import torch
     from torch import nn
 
-    torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     x, y = torch.randn(32, 64), torch.randint(0, 10, (32,))
-
-    def run() -> object:
-        loss = nn.functional.cross_entropy(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return run
+    return training(model, optimizer, nn.functional.cross_entropy, x, y)
 
 
 def atled_map(n: int) -> Callable[[], object]:

@@ -16,7 +16,7 @@ from atled.core.kinds import (
     reduced_shape,
     reduction,
 )
-from atled.core.op import Sample, Spec
+from atled.core.op import Op, Sample, Spec
 from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor
 from atled.dtypes import int64
@@ -58,29 +58,29 @@ mean_ = reduction(
     ),
     doc="Average over axes: Σx / n; integers give the default floating dtype.",
 )
-max_ = reduction(
-    "max",
-    samples=AXES,
-    aliases=("amax",),
-    vjp=lambda xp, g, x, y, axis, keepdims: (
-        _spread(xp, g, x.shape, axis, keepdims) * _share(xp, x, y, axis, keepdims)
-    ),
-    jvp=lambda xp, t, x, y, axis, keepdims: xp.sum(
-        t * _share(xp, x, y, axis, keepdims), axis=axis, keepdims=keepdims
-    ),
-    doc="Largest element over axes; ties share the gradient; NaN propagates.",
+
+
+def _extreme(name: str, alias: str, doc: str) -> Op:
+    """Register max or min: both give the gradient to the elements that equal the result."""
+    return reduction(
+        name,
+        samples=AXES,
+        aliases=(alias,),
+        vjp=lambda xp, g, x, y, axis, keepdims: (
+            _spread(xp, g, x.shape, axis, keepdims) * _share(xp, x, y, axis, keepdims)
+        ),
+        jvp=lambda xp, t, x, y, axis, keepdims: xp.sum(
+            t * _share(xp, x, y, axis, keepdims), axis=axis, keepdims=keepdims
+        ),
+        doc=doc,
+    )
+
+
+max_ = _extreme(
+    "max", "amax", "Largest element over axes; ties share the gradient; NaN propagates."
 )
-min_ = reduction(
-    "min",
-    samples=AXES,
-    aliases=("amin",),
-    vjp=lambda xp, g, x, y, axis, keepdims: (
-        _spread(xp, g, x.shape, axis, keepdims) * _share(xp, x, y, axis, keepdims)
-    ),
-    jvp=lambda xp, t, x, y, axis, keepdims: xp.sum(
-        t * _share(xp, x, y, axis, keepdims), axis=axis, keepdims=keepdims
-    ),
-    doc="Smallest element over axes; ties share the gradient; NaN propagates.",
+min_ = _extreme(
+    "min", "amin", "Smallest element over axes; ties share the gradient; NaN propagates."
 )
 prod = reduction(
     "prod",

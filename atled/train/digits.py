@@ -140,9 +140,7 @@ class Job:
 
     def step(self, x: Tensor, y: Tensor) -> tuple[float, int]:
         """Train on one batch; return its loss and how many of it were right."""
-        noise = MODELS[self.options.model].noise
-        if noise:
-            x = add_noise(x, noise, self.generator)
+        x = add_noise(x, MODELS[self.options.model].noise, self.generator)
         logits = self.model(x)
         loss = F.cross_entropy(logits, y)
         self.optimizer.step(loss.gradients())

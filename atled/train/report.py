@@ -42,7 +42,7 @@ def page(options: Mapping[str, Any], model: Any, history: Sequence[Mapping[str, 
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(name)}</title><style>{STYLE}</style></head><body>",
         _head(options, history, outcome, counts, model),
-        _curves(history, MODELS[options["model"]].noise > 0),
+        _curves(history),
         _confusion(outcome),
         _mistakes(outcome.mistakes),
         "<h2>One training step</h2>",
@@ -83,7 +83,7 @@ def _duration(seconds: float) -> str:
     return f"{int(seconds) // 60} min {round(seconds) % 60} s"
 
 
-def _curves(history: Sequence[Mapping[str, Any]], noisy: bool) -> str:
+def _curves(history: Sequence[Mapping[str, Any]]) -> str:
     if not history:
         return ""
     keys = '<span class="key train">training</span><span class="key test">test</span>'
@@ -99,7 +99,7 @@ def _curves(history: Sequence[Mapping[str, Any]], noisy: bool) -> str:
         '<p class="note">Noise is added to the images that are trained on, so the test images may '
         "come off better.</p>"
     )
-    return f'<h2>Curves</h2>{note if noisy else ""}<div class="pair">{"".join(charts)}</div>'
+    return f'<h2>Curves</h2>{note}<div class="pair">{"".join(charts)}</div>'
 
 
 def _confusion(outcome: Outcome) -> str:
