@@ -76,7 +76,7 @@ ORDER: dict[str, list[str | set[str]]] = {
 }
 
 # A library is imported at the top of backends/<its name>.py only; such a file may also need these.
-COMPANIONS = {"numpy": {"scipy"}, "torch": {"array_api_compat"}}
+COMPANIONS = {"numpy": {"scipy"}}
 
 MAX_LINES = 500
 PACKAGE = Path(__file__).parents[1] / "atled"
@@ -263,7 +263,7 @@ GOOD = {
     "atled/backends/__init__.py": "",
     "atled/backends/protocol.py": "from atled.dtypes import DType\n",
     "atled/backends/python.py": "from atled.backends import protocol\n",
-    "atled/backends/torch.py": "import array_api_compat.torch\nimport torch\n",
+    "atled/backends/torch.py": "import torch\n",
     "atled/core/op.py": "def f():\n    import scipy.special\n",
     "atled/core/tensor.py": "from atled.core import op\nfrom .op import f\n",
     "atled/ops/elementwise.py": "from ..core.op import f\n",

@@ -131,6 +131,7 @@ class Function:
     """
 
     name = "Function"
+    aliases = ()
 
     def __init_subclass__(cls) -> None:
         cls.name = cls.__name__

@@ -80,10 +80,11 @@ class Node:
 
     @property
     def name(self) -> str:
-        """The operation's name as PyTorch would spell a node's: "SinBackward"."""
+        """The operation's name as PyTorch spells a node's: "MulBackward"."""
         if self.port is not None:
             return f"Output{self.port}Backward"
-        words = self.derivative.op.name.split("_")
+        op = self.derivative.op
+        words = min((op.name, *op.aliases), key=len).split("_")
         return "".join(word[:1].upper() + word[1:] for word in words) + "Backward"
 
     @property

@@ -180,7 +180,7 @@ def test_bad_parameters_are_refused():
         optim.SGD([1.0])
     with pytest.raises(ValueError, match="is given twice"):
         optim.SGD([p, p])
-    with pytest.raises(ValueError, match="is the result of MultiplyBackward"):
+    with pytest.raises(ValueError, match="is the result of MulBackward"):
         optim.SGD([p * 2])
     with pytest.raises(TypeError, match="a parameter group is a dict"):
         optim.SGD([p]).add_param_group([p])
