@@ -6,9 +6,9 @@ x = at.tensor([1.0, 2.0], requires_grad=True)
 x.grad                      # tensor([2., 4.])
 """
 
-from importlib import import_module
+from importlib import import_module as _import_module
 from math import e, inf, nan, pi
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from atled import autograd, functions
 from atled.backends.protocol import current as current_backend
@@ -388,7 +388,7 @@ from atled.ops.random import Generator, default_generator
 __version__ = "0.1.0"
 newaxis = None
 
-if TYPE_CHECKING:
+if _TYPE_CHECKING:
     from atled import data, inspect, io, nn, optim, testing
 
 # Rooms that are imported when they are first named: a third of the time of `import atled`.
@@ -397,5 +397,5 @@ _ROOMS = frozenset({"data", "inspect", "io", "nn", "optim", "testing"})
 
 def __getattr__(name: str) -> object:
     if name in _ROOMS:
-        return import_module(f"atled.{name}")
+        return _import_module(f"atled.{name}")
     raise AttributeError(f"module 'atled' has no attribute {name!r}")

@@ -18,7 +18,7 @@ __all__ = [
     "user_location",
 ]
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 class AtledError(Exception):
@@ -49,22 +49,34 @@ class IndexingError(AtledError, IndexError):
     """An index is out of range or of a kind that cannot index."""
 
 
+def user_line() -> tuple[str, int] | None:
+    """Return file and line of the innermost frame outside the package; None if there is none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if not path.startswith(_PACKAGE):
+            return path, frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def described(line: tuple[str, int] | None) -> str:
+    """Return a line of code as ``file:line: source``; an empty string for None."""
+    if line is None:
+        return ""
+    import linecache  # needed for errors only: 2 ms of `import atled`
+
+    source = linecache.getline(*line).strip()
+    place = f"{line[0]}:{line[1]}"
+    return f"{place}: {source}" if source else place
+
+
 def user_location() -> str:
     """Describe the innermost frame outside the package as ``file:line: source``.
 
     Returns an empty string when there is none, as in an interactive one-liner of atled itself.
     """
-    import linecache  # needed for errors only: 2 ms of `import atled`
-
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        path = frame.f_code.co_filename
-        if not os.path.abspath(path).startswith(_PACKAGE):
-            source = linecache.getline(path, frame.f_lineno).strip()
-            place = f"{path}:{frame.f_lineno}"
-            return f"{place}: {source}" if source else place
-        frame = frame.f_back
-    return ""
+    return described(user_line())
 
 
 def located(message: str) -> str:

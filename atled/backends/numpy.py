@@ -41,6 +41,7 @@ _OPERATORS = {
     "negative": operator.neg,
     "pow": operator.pow,
 }
+_HALF = np.dtype("float16")
 _DTYPES = {d: np.dtype(d.name) for d in ALL if d is not bfloat16}
 
 
@@ -91,6 +92,10 @@ class NumpyBackend(Backend):
             ) from None
         except OverflowError:
             array = np.array(data, dtype=object)
+        if array.dtype == object and native is not None and native.kind == "f":
+            array = _as_floats(array)  # integers beyond 64 bits
+        whole = array.dtype.kind in "iuO" and native is None
+        _check_range(array, np.dtype("int64") if whole else native)
         if array.dtype not in self._names:
             raise DTypeError(
                 f"a Tensor holds numbers and booleans; found {_describe(data)} ({array.dtype})"
@@ -162,6 +167,9 @@ class NumpyBackend(Backend):
     def sum(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         dtype: Any = None if x.dtype.kind == "f" else np.int64
         add: Any = np.add
+        if x.dtype == _HALF:  # as in torch; float16 would stop growing at 2048 ones
+            wide = add.reduce(x, axis=axis, dtype=np.float32, keepdims=keepdims)
+            return wide.astype(_HALF)
         return add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
     def argmax(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
@@ -246,6 +254,36 @@ def _lgamma(x: float) -> float:
 
 def _reduce(reduce: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     return reduce(x, axis=axis, keepdims=keepdims)
+
+
+def _as_floats(array: Any) -> Any:
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return array
+
+
+def _check_range(array: Any, native: Any) -> None:
+    """Raise DTypeError, naming the number, unless an integer dtype holds all of an array's."""
+    if native is None or native.kind not in "iu" or array.dtype.kind == "b" or not array.size:
+        return
+    limits = np.iinfo(native)
+    for extreme in _extremes(array):
+        if not limits.min <= extreme <= limits.max:
+            raise DTypeError(
+                f"{extreme} does not fit {native.name}: it holds {limits.min} to {limits.max}"
+            )
+
+
+def _extremes(array: Any) -> list[Any]:
+    """Return the smallest and the largest number, truncated as a cast will; [] for no numbers."""
+    try:
+        found = [array.min().item(), array.max().item()] if array.dtype != object else [
+            min(array.flat), max(array.flat)
+        ]
+        return [int(v) if math.isfinite(v) else v for v in found]
+    except (TypeError, ValueError):
+        return []
 
 
 def _describe(data: Any) -> str:

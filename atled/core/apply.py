@@ -12,13 +12,12 @@ from atled.backends.protocol import (
     Backend,
     current,
     default_dtype,
-    load,
     namespace_of,
 )
 from atled.config import grad_mode
 from atled.core.op import REGISTRY, Absent, Op, Spec
 from atled.core.tape import Leaf, Node
-from atled.core.tensor import SCALARS, Stop, Tensor, raw, wrap
+from atled.core.tensor import SCALARS, Stop, Tensor, plain, raw, wrap
 from atled.dtypes import as_dtype, bool_, int64, promote
 from atled.errors import (
     BackendError,
@@ -97,9 +96,11 @@ def apply(op: Op, *operands: Any, **static: Any) -> Any:
     if len(nodes) > len(derivative.positions):  # the operation is constant in some of them
         nodes = [operands[i]._node for i in derivative.positions]
     for node in nodes:
-        if node.saved is None:  # freed: so is what is computed from it, and it holds nothing
-            t._node = Node(derivative, (), None, static, xp, y.shape, y.dtype, None)
-            return t
+        if node.saved is not None:
+            break
+    else:  # all freed: so is what is computed from them, and it holds nothing
+        t._node = Node(derivative, (), None, static, xp, y.shape, y.dtype, None)
+        return t
     shape = y.shape
     shapes = None  # needed where operands broadcast; a Python scalar beside an array does not
     if op.broadcasts and not (scalars and len(values) == 2):
@@ -213,18 +214,26 @@ def _cast(op: Op, operands: Any, xp: Any) -> list[Any]:
 
 
 def _as_operands(operands: Any) -> list[Any]:
-    """Turn foreign arrays and nested lists among the operands into constant Tensors."""
+    """Turn foreign arrays and nested lists among the operands into constant Tensors.
+
+    A numpy.float64 is a Python float, and as weak as one. Lists take the floating dtype of the
+    Tensors beside them.
+    """
     known = [x for x in operands if isinstance(x, Tensor)]
-    name = known[0].backend.name if known else None
-    return [
-        x if isinstance(x, Tensor) or type(x) in SCALARS else _foreign(x, name) for x in operands
-    ]
-
-
-def _foreign(x: Any, name: str | None) -> Tensor:
-    space = namespace_of(x)
-    backend = space if space is not None else (load(name) if name else current())
-    return wrap(backend.asarray(x))
+    backend = known[0].backend if known else None
+    dtype = promote([t.dtype for t in known]) if known else None
+    dtype = dtype if dtype is not None and dtype.is_floating_point else None
+    out: list[Any] = []
+    for x in operands:
+        if isinstance(x, Tensor) or type(x) in SCALARS:
+            out.append(x)
+        elif isinstance(x, float):
+            out.append(float(x))
+        elif (space := namespace_of(x)) is not None:
+            out.append(wrap(space.asarray(x)))
+        else:
+            out.append(wrap((backend or current()).asarray(plain(x), dtype=dtype)))
+    return out
 
 
 def _without_scalars(operands: Any) -> list[Any]:
@@ -307,6 +316,8 @@ def replace(x: Tensor, new: Tensor) -> Tensor:
             )
         )
     x._value = new._value
-    if not isinstance(x._node, Leaf):
+    if x._owner is not None:  # x is what `.data` returned
+        x._owner._value = new._value
+    elif not isinstance(x._node, Leaf):
         x._node = new._node
     return x

@@ -78,15 +78,16 @@ def backward(
         GradError: a result does not depend on anything that requires a gradient, or its graph
             was freed. Nothing has been added to any `.grad` then.
     """
-    arrived: list[tuple[Node, Any]] = []
-    wanted = None if inputs is None else {_wanted(t) for t in _sequence(inputs)}
+    arrived: list[tuple[Node, Tensor]] = []
+    targets = {} if inputs is None else {_wanted(t): t for t in _sequence(inputs)}
     walk = _Walk(tensors, gradient, create_graph)
-    passed = walk.run(lambda node, g: arrived.append((node, g)), wanted)
-    targets = {} if inputs is None else {t._node: t for t in _sequence(inputs)}
-    for node, g in arrived:
-        target = targets.get(node) or (node.variable if isinstance(node, Leaf) else None)
-        if target is not None and (wanted is None or node in wanted):
-            target.grad = g if target.grad is None else _add(target.grad, g, create_graph)
+    passed = walk.run(
+        lambda node, g: arrived.append((node, g)), None if inputs is None else set(targets)
+    )
+    for node, g in arrived:  # only now: an error on the way has left every .grad as it was
+        for target in [targets[node]] if node in targets else _collectors(node, inputs is None):
+            before = target._grad
+            target._grad = wrap(g._value, g._node) if before is None else _add(before, g)
     if not (create_graph if retain_graph is None else retain_graph):
         free(passed)
 
@@ -195,12 +196,12 @@ def jvp_of(
         seeds[_wanted(x)] = _cotangent_for(x, t, "tangent", create_graph)
     nodes = [y._node for y in outputs]
     known = [node for node in nodes if node is not None]
-    if create_graph:
-        found = push_tangents(seeds, known, lift, TENSORS)
-    else:
-        with outputs[0].backend.quiet():
-            found = push_tangents(seeds, known)
-        found = [None if t is None else wrap(t) for t in found]
+    with outputs[0].backend.quiet():
+        if create_graph:
+            with enable_grad():
+                found = push_tangents(seeds, known, lift, TENSORS)
+        else:
+            found = [None if t is None else wrap(t) for t in push_tangents(seeds, known)]
     by_node = dict(zip(known, found, strict=True))
     return [None if node is None else by_node[node] for node in nodes]
 
@@ -218,11 +219,18 @@ class _Walk:
         ]
 
     def run(self, arrived: Callable[[Node, Any], None], wanted: set[Node] | None) -> list[Node]:
-        if self.create_graph:
-            with enable_grad():
-                return walk_back(self.seeds, arrived, wanted, lift, TENSORS)
+        """Walk, calling `arrived` with Tensors that nobody else holds; return what to free."""
         with self.outputs[0].backend.quiet():
-            return walk_back(self.seeds, lambda node, g: arrived(node, wrap(g)), wanted)
+            if not self.create_graph:
+                return walk_back(self.seeds, lambda node, g: arrived(node, wrap(g)), wanted)
+            with enable_grad():
+                return walk_back(
+                    self.seeds,
+                    lambda node, g: arrived(node, wrap(g._value, g._node)),
+                    wanted,
+                    lift,
+                    TENSORS,
+                )
 
 
 def _sequence(tensors: Any) -> list[Tensor]:
@@ -284,11 +292,19 @@ def _cotangent_for(y: Tensor, g: Any, what: str, create_graph: bool) -> Any:
     if t.shape != y.shape:
         raise ShapeError(located(f"the {what} has shape {t.shape}, its Tensor {y.shape}"))
     t = as_tensor(t, dtype=y.dtype)
-    return t if create_graph else t._value
+    return wrap(t._value, t._node) if create_graph else t._value
 
 
-def _add(a: Tensor, b: Tensor, recorded: bool) -> Tensor:
-    if recorded:
+def _collectors(node: Node, leaves: bool) -> list[Tensor]:
+    """Return the Tensors whose `.grad` collects what arrives at a node."""
+    marked = [made() for made in node.retained or ()]
+    if leaves and isinstance(node, Leaf):
+        marked.append(node.variable)
+    return [t for t in marked if t is not None]
+
+
+def _add(a: Tensor, b: Tensor) -> Tensor:
+    if a.requires_grad or b.requires_grad:
         return apply(REGISTRY["add"], a, b)
     return wrap(a._value + b._value)
 
@@ -317,33 +333,29 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Handle:
     node = _wanted(x)
 
     def run(g: Any) -> Any:
-        tensor = g if isinstance(g, Tensor) else wrap(g)
-        changed = hook(tensor)
+        lifted = isinstance(g, Tensor)
+        changed = hook(wrap(g._value, g._node) if lifted else wrap(g))
         if changed is None:
             return None
-        return changed if isinstance(g, Tensor) else changed._value
+        if not isinstance(changed, Tensor):
+            raise TypeError(f"a hook returns a Tensor or None; found {type(changed).__name__}")
+        if tuple(changed.shape) != tuple(g.shape):
+            raise ShapeError(
+                f"a hook returned a gradient of shape {changed.shape} for one of {tuple(g.shape)}"
+            )
+        return changed if lifted else changed._value
 
-    hooks = node.hooks = node.hooks or []
-    last = [i for i, h in enumerate(hooks) if isinstance(h, _Retain)]
-    hooks.insert(last[0] if last else len(hooks), run)
-    return Handle(hooks, run)
-
-
-class _Retain:
-    """The hook behind `retain_grad`: it runs last and keeps what arrived."""
-
-    def __init__(self, x: Tensor) -> None:
-        self.tensor = ref(x)
-
-    def __call__(self, g: Any) -> None:
-        x = self.tensor()
-        if x is not None:
-            g = g if isinstance(g, Tensor) else wrap(g)
-            x.grad = g if x.grad is None else _add(x.grad, g, g.requires_grad)
+    if node.hooks is None:
+        node.hooks = []
+    node.hooks.append(run)
+    return Handle(node.hooks, run)
 
 
 def retain_grad(x: Tensor) -> None:
-    """Collect the gradient of a result in its `.grad` too, as for a leaf."""
+    """Collect the gradient of a result in its `.grad` too, as for a leaf.
+
+    It is the gradient of the value that x has now: of the old one, after a later `x += y`.
+    """
     node = _wanted(x)
-    if not x.is_leaf and not any(isinstance(h, _Retain) for h in node.hooks or ()):
-        node.hooks = [*(node.hooks or ()), _Retain(x)]
+    if not x.is_leaf and all(made() is not x for made in node.retained or ()):
+        node.retained = [*(node.retained or ()), ref(x)]

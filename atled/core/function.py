@@ -4,7 +4,7 @@ from typing import Any
 from weakref import ref
 
 from atled.config import grad_mode
-from atled.core.apply import port_of
+from atled.core.apply import as_tensor, port_of
 from atled.core.autograd import TENSORS
 from atled.core.mode import enable_grad, no_grad
 from atled.core.tape import Node
@@ -60,10 +60,11 @@ class _FunctionDerivative:
         self,
         function: "type[Function]",
         positions: list[int],
-        shapes: list[Any],
+        inputs: list[Tensor],
         results: list[Tensor],
     ) -> None:
-        self.op, self.positions, self.shapes = function, tuple(positions), shapes
+        self.op, self.positions = function, tuple(positions)
+        self.inputs = [(x.shape, x.dtype) for x in inputs]
         self.results = [(r.shape, r.dtype, r.device) for r in results]
 
     def lifted(self, node: Node, lift: Any) -> Context:
@@ -84,14 +85,17 @@ class _FunctionDerivative:
                 "return one for each, None for those that need none"
             )
         out = []
-        for i, shape in zip(self.positions, self.shapes, strict=True):
+        for i, (shape, dtype) in zip(self.positions, self.inputs, strict=True):
             part = parts[i]
             if part is not None and tuple(part.shape) != shape:
                 raise GradError(
                     f"{name}.backward returned a gradient of shape {tuple(part.shape)} for "
                     f"input {i} of shape {shape}"
                 )
-            out.append(part._value if raw and isinstance(part, Tensor) else part)
+            if isinstance(part, Tensor):
+                part = as_tensor(part, dtype=dtype)
+                part = part._value if raw else part
+            out.append(part)
         return out
 
     def _cotangent(self, i: int, g: Any, node: Node) -> Tensor:
@@ -159,16 +163,19 @@ class Function:
             return result
         results = result if isinstance(result, tuple) else (result,)
         ctx._close(results)
-        shapes = [args[i].shape for i in tracked]
-        derivative = _FunctionDerivative(cls, tracked, shapes, list(results))
+        derivative = _FunctionDerivative(cls, tracked, [args[i] for i in tracked], list(results))
         parents = tuple([args[i]._node for i in tracked])
         xp = results[0].backend
         if len(results) == 1:
             y = results[0]._value
-            nodes = [Node(derivative, parents, ctx, {}, xp, y.shape, y.dtype, None)]
+            if not xp.dtype_of(y).is_floating_point:
+                return result
+            nodes: list[Node | None] = [
+                Node(derivative, parents, ctx, {}, xp, y.shape, y.dtype, None)
+            ]
         else:
             hub = Node(derivative, parents, ctx, {}, xp, None, None, None)
-            nodes = [port_of(hub, i, r._value, xp) for i, r in enumerate(results)]  # type: ignore
+            nodes = [port_of(hub, i, r._value, xp) for i, r in enumerate(results)]
         ctx._nodes = [ref(node) if node is not None else lambda: None for node in nodes]
         out = tuple(wrap(r._value, n) for r, n in zip(results, nodes, strict=True))
         return out if isinstance(result, tuple) else out[0]

@@ -6,6 +6,8 @@ from typing import Any
 
 from atled.config import grad_mode
 
+GENERATOR = 0x20  # the flag of a generator function's code
+
 __all__ = ["enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
 
 
@@ -28,6 +30,10 @@ class _Mode:
 
     _mode: bool
 
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        """Make a mode, or, as a bare decorator, the function in it."""
+        return object.__new__(cls) if function is None else _inside(cls, function)
+
     def __init__(self) -> None:
         self._before: list[bool] = []
 
@@ -40,14 +46,33 @@ class _Mode:
         grad_mode.enabled = self._before.pop()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        mode = type(self)
+        """Decorate a function, or a generator function, whose body then runs in this mode."""
+        return _inside(type(self), function)
+
+
+def _inside(mode: type[_Mode], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function with its body run in a mode; a generator's between its yields too."""
+    if function.__code__.co_flags & GENERATOR:
 
         @wraps(function)
-        def inside(*args: Any, **kwargs: Any) -> Any:
-            with mode():
-                return function(*args, **kwargs)
+        def resumed(*args: Any, **kwargs: Any) -> Any:
+            generator, given = function(*args, **kwargs), None
+            while True:
+                try:
+                    with mode():
+                        item = generator.send(given)
+                except StopIteration as stop:
+                    return stop.value
+                given = yield item
 
-        return inside
+        return resumed
+
+    @wraps(function)
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        with mode():
+            return function(*args, **kwargs)
+
+    return inside
 
 
 class no_grad(_Mode):

@@ -15,7 +15,7 @@ from atled.core.autograd import backward, gradients, register_hook, retain_grad
 from atled.core.kinds import normalize_axes
 from atled.core.op import REGISTRY, Op, Sample
 from atled.core.tensor import Tensor, wrap
-from atled.errors import GradError, located
+from atled.errors import DTypeError, GradError, located
 
 __all__ = ["COMPOSITES", "FUNCTIONS", "in_place", "install", "public", "update"]
 
@@ -332,7 +332,12 @@ def _contains(self: Tensor, value: Any) -> bool:
 
 
 def _set_data(self: Tensor, new: Any) -> None:
-    replace(self, as_tensor(new).detach())
+    value = as_tensor(new)
+    if value.dtype is not self.dtype:
+        raise DTypeError(
+            located(f".data of a {self.dtype.name} Tensor was set to {value.dtype.name}")
+        )
+    replace(self.data, value.detach())
 
 
 _METHODS: dict[str, Callable[..., Any]] = {

@@ -36,6 +36,7 @@ class Node:
         port: for one of several results, its position; its only parent is then the operation.
         stop: where the gradient's path to a constant operand had ended, or None.
         hooks: functions from cotangent to cotangent or None, or None.
+        retained: weak references to the results whose `.grad` collects too, or None.
         number: later nodes have larger ones.
     """
 
@@ -54,6 +55,7 @@ class Node:
     )
     # Seldom set, so not slots: each assignment in __init__ would cost every operation 15 ns.
     hooks: list[Callable[[Any], Any]] | None = None
+    retained: list[Any] | None = None
     port: int | None = None
     stop: Any = None
 
@@ -168,16 +170,17 @@ def walk_back(
         tensors: the Tensors' namespace, for a lifted walk.
 
     Returns:
-        The nodes passed, oldest first.
+        The nodes whose derivatives were called, or would have been: those to free.
 
     Raises:
         GradError: a part of the graph was freed. Nothing has arrived then at any node.
     """
     nodes = ancestors([node for node, _ in seeds])
-    for node in nodes:
+    needed = None if wanted is None else _leading_to(wanted, nodes)
+    walked = nodes if needed is None else [n for n in nodes if not needed.isdisjoint(n.parents)]
+    for node in walked:
         if node.saved is None:
             raise GradError(FREED.format(node.name))
-    needed = None if wanted is None else _leading_to(wanted, nodes)
     cotangents: dict[Node, Any] = {}
     for node, g in seeds:
         cotangents[node] = cotangents[node] + g if node in cotangents else g
@@ -188,7 +191,7 @@ def walk_back(
         if node.hooks:
             g = _run_hooks(node, g)
         derivative = node.derivative
-        if derivative is None or (wanted is not None and node in wanted):
+        if derivative is None or node.retained or (wanted is not None and node in wanted):
             arrived(node, g)
         if derivative is None:
             continue
@@ -210,7 +213,7 @@ def walk_back(
             if c is not None and (needed is None or parent in needed):
                 before = cotangents.get(parent)
                 cotangents[parent] = c if before is None else before + c
-    return nodes
+    return walked
 
 
 def _summed(node: Node, parts: list[Any], xp: Any) -> list[Any]:
@@ -243,7 +246,7 @@ def _leading_to(wanted: set[Node], nodes: list[Node]) -> set[Node]:
 
 
 def _run_hooks(node: Node, g: Any) -> Any:
-    for hook in node.hooks or ():
+    for hook in list(node.hooks or ()):  # a hook may remove itself
         changed = hook(g)
         if changed is not None:
             g = changed

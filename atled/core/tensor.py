@@ -1,4 +1,4 @@
-"""The Tensor, and `apply`: the one door through which every operation passes.
+"""The Tensor: a value, and the tape node that made it.
 
 A Tensor is a value: an array of some backend that nobody writes into, and the tape node that
 made it. `x += y`, `x[i] = v` and `x.zero_()` give the *name* a new value and a new node; what
@@ -27,10 +27,12 @@ from atled.core.methods import TensorMethods
 from atled.core.tape import Leaf, Node
 from atled.dtypes import DType, as_dtype, bool_, int64
 from atled.errors import (
+    DTypeError,
     GradError,
     ShapeError,
+    described,
     located,
-    user_location,
+    user_line,
 )
 
 __all__ = ["SCALARS", "Stop", "Tensor", "lift", "raw", "wrap"]
@@ -57,7 +59,8 @@ class Tensor(TensorMethods):
     _value: Any
     _node: Node | None
     _stop: "Stop | None" = None  # where a gradient's path to this constant ended
-    grad: "Tensor | None" = None
+    _grad: "Tensor | None" = None
+    _owner: "Tensor | None" = None  # of the Tensor that `.data` returns: what it writes through to
 
     def __init__(
         self,
@@ -113,8 +116,13 @@ class Tensor(TensorMethods):
 
     @property
     def data(self) -> "Tensor":
-        """The same value, detached. Assigning to it replaces the value, unrecorded."""
-        return wrap(self._value)
+        """The same value, detached. Assigning to it, or changing it in place, replaces the value.
+
+        ``p.data = q``, ``p.data -= g`` and ``p.data.fill_(0)`` are not recorded.
+        """
+        value = wrap(self._value)
+        value._owner = self
+        return value
 
     # -- gradients -------------------------------------------------------------------------
 
@@ -145,6 +153,25 @@ class Tensor(TensorMethods):
                 )
             self._node = Leaf(self, self._value.shape, self._value.dtype)
         return self
+
+    @property
+    def grad(self) -> "Tensor | None":
+        """The gradient that `backward()` collected, of the same shape and dtype, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, given: "Tensor | None") -> None:
+        if given is not None:
+            if not isinstance(given, Tensor):
+                raise TypeError(f".grad must be a Tensor or None; found {type(given).__name__}")
+            if given.shape != self.shape:
+                raise ShapeError(f".grad of shape {given.shape} for a Tensor of shape {self.shape}")
+            if given.dtype is not self.dtype or given.backend is not self.backend:
+                raise DTypeError(
+                    f".grad is {given.dtype.name} ({given.backend.name}), its Tensor "
+                    f"{self.dtype.name} ({self.backend.name})"
+                )
+        self._grad = given
 
     @property
     def grad_fn(self) -> Node | None:
@@ -222,8 +249,10 @@ class Tensor(TensorMethods):
         return view
 
     def __dlpack__(self, **options: Any) -> Any:
-        """Hand the array to another library (see DLPack)."""
-        return self.array.__dlpack__(**options)
+        """Hand a copy of the array to another library (see DLPack); itself for copy=False."""
+        if options.pop("copy", None) is False:
+            return self.array.__dlpack__(**options)
+        return self.backend.present(self.backend.asarray(self._value)).__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
         return self.array.__dlpack_device__()
@@ -263,6 +292,8 @@ class Tensor(TensorMethods):
     __hash__ = object.__hash__
 
     def __copy__(self) -> "Tensor":
+        if not self.is_leaf:
+            return wrap(self._value, self._node)
         return self._duplicate(self._value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
@@ -327,22 +358,30 @@ class Stop:
     operation carry a mark, they form a list through `next`, of at most `LONGEST` marks.
     """
 
-    __slots__ = ("length", "next", "nodes", "place", "reason")
+    __slots__ = ("length", "line", "next", "nodes", "reason")
     LONGEST = 8
 
     def __init__(self, reason: str, nodes: list[Node], next: "Stop | None" = None) -> None:
-        self.reason, self.place = reason, user_location()
+        self.reason, self.line = reason, user_line()
         self.nodes = [ref(node) for node in nodes]
-        self.next = next
-        self.length: int = 1 if next is None else next.length + 1
+        self._link(next)
+
+    def _link(self, next: "Stop | None") -> None:
+        self.next = None if next is not None and next.length >= self.LONGEST else next
+        self.length: int = 1 if self.next is None else self.next.length + 1
+
+    @property
+    def place(self) -> str:
+        """The user's file, line and source."""
+        return described(self.line)
 
     def joined(self, other: "Stop") -> "Stop":
         """Return the list of both marks; this one alone where it is long enough already."""
-        if other is self or self.length >= self.LONGEST or other in self.chain():
+        if self.length >= self.LONGEST or other in self.chain():
             return self
         twin = object.__new__(Stop)
-        twin.reason, twin.place, twin.nodes = other.reason, other.place, other.nodes
-        twin.next, twin.length = self, self.length + 1
+        twin.reason, twin.line, twin.nodes = other.reason, other.line, other.nodes
+        twin._link(self)
         return twin
 
     def chain(self) -> "list[Stop]":

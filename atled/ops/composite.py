@@ -135,7 +135,7 @@ def _fmod(xp: Any, a: Any, b: Any) -> Any:
 
 elementwise(
     "fmod",
-    [1, lambda xp, a, b: -xp.trunc(a / b)],
+    [1, lambda xp, a, b, y: xp.round((y - a) / b)],
     forward=_fmod,
     operands="same",
     samples=PAIRS,

@@ -10,7 +10,7 @@ from typing import Any
 from atled.core.apply import apply, as_tensor
 from atled.core.kinds import STEP, elementwise
 from atled.core.op import Absent, Sample
-from atled.core.surface import public
+from atled.core.surface import FUNCTIONS, public
 from atled.core.tensor import Tensor
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
@@ -61,7 +61,7 @@ negative = elementwise(
 pow_ = elementwise(
     "pow",
     [
-        lambda xp, a, b: xp.where(b == 0, 0, b * a ** xp.where(b == 0, 1, b - 1)),
+        lambda xp, a, b: b * xp.where((a == 0) & (b == 0), 1, a) ** (b - 1),
         lambda xp, a, b, y: y * xp.log(xp.where((a == 0) & (b >= 0), 1, a)),
     ],
     operands="same",
@@ -212,8 +212,8 @@ atanh = elementwise(
 atan2 = elementwise(
     "atan2",
     [
-        lambda xp, a, b: xp.where((a == 0) & (b == 0), 0, b) / _square_sum(xp, a, b),
-        lambda xp, a, b: xp.where((a == 0) & (b == 0), 0, -a) / _square_sum(xp, a, b),
+        lambda xp, a, b: b / _length(xp, a, b) / _length(xp, a, b),
+        lambda xp, a, b: -a / _length(xp, a, b) / _length(xp, a, b),
     ],
     samples=PAIRS,
     aliases=("arctan2",),
@@ -227,9 +227,9 @@ hypot = elementwise(
 )
 
 
-def _square_sum(xp: Any, a: Any, b: Any) -> Any:
-    both = a * a + b * b
-    return xp.where(both == 0, 1, both)
+def _length(xp: Any, a: Any, b: Any) -> Any:
+    """Return √(a² + b²), 1 at the origin: divided by twice, it neither under- nor overflows."""
+    return xp.hypot(xp.where((a == 0) & (b == 0), 1, a), b)
 
 
 # -- choices, signs and rounding
@@ -251,9 +251,9 @@ minimum = elementwise(
 
 
 def _winner(xp: Any, a: Any, b: Any, y: Any) -> Any:
-    """Return 1 where a > b, 1/2 where they tie, 0 elsewhere, in the dtype of y."""
+    """Return 0 where a < b, 1/2 where they tie, else 1 (also at a NaN), in the dtype of y."""
     one = xp.ones_like(y)
-    return xp.where(a > b, one, xp.where(a == b, 0.5 * one, 0))
+    return xp.where(a < b, 0, xp.where(a == b, 0.5 * one, one))
 
 
 clip_ = elementwise(
@@ -300,7 +300,7 @@ copysign = elementwise(
 )
 remainder = elementwise(
     "remainder",
-    [1, lambda xp, a, b: -xp.floor(a / b)],
+    [1, lambda xp, a, b: -xp.floor_divide(a, b)],
     operands="same",
     samples=PAIRS,
     domain=(0.6, 5.0),
@@ -452,12 +452,25 @@ def pow(a: Any, b: Any) -> Tensor:
     "clamp", samples=(Sample(((3, 4),), {"min": -1.0, "max": 1.0}),), reference="reference.clamp"
 )
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
-    """Limit x to [min, max]; bounds are numbers, Tensors or None. Slope 1 on the bounds."""
+    """Limit x to [min, max]; bounds are numbers, Tensors or None.
+
+    The slope is 1 in x between the bounds and on them, 1 in a bound (a Tensor) beyond it, and 1
+    in max where max < min. A NaN anywhere gives NaN.
+    """
     if isinstance(min, Tensor) or isinstance(max, Tensor):
-        x = as_tensor(x)
-        x = x if min is None else apply(maximum, x, min)
-        return x if max is None else apply(minimum, x, max)
+        return _clip_to_tensors(as_tensor(x), min, max)
     return apply(clip_, x, lo=min, hi=max)
+
+
+def _clip_to_tensors(x: Tensor, lo: Any, hi: Any) -> Tensor:
+    where = FUNCTIONS["where"]
+    if lo is not None:
+        lo = as_tensor(lo)
+        x = where((x < lo) | (lo != lo), lo, x)
+    if hi is not None:
+        hi = as_tensor(hi)
+        x = where((x > hi) | (hi != hi), hi, x)
+    return x
 
 
 @public()

@@ -4,6 +4,7 @@ Everything comes down to `slice`/`place` for basic indices, and to `gather_nd`/`
 integer arrays: x[i₀, i₁, …] over the leading axes, and zeros with values added there.
 """
 
+import math
 from typing import Any
 
 from atled.core.apply import apply, as_tensor
@@ -12,7 +13,7 @@ from atled.core.op import Sample, Spec
 from atled.core.surface import FUNCTIONS, update
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import bool_, int64
-from atled.errors import IndexingError, ShapeError, located
+from atled.errors import DTypeError, IndexingError, ShapeError, located
 from atled.ops.shape import (
     broadcast_to,
     moveaxis,
@@ -22,6 +23,7 @@ from atled.ops.shape import (
     slice_,
 )
 
+RANKS = {"bool": 0, "uint": 1, "int": 1, "float": 2}  # of kinds of dtype: a cast down loses
 ROWS = [2, 0, 2]
 NESTED = Sample(((3, 4), ROWS), {})
 
@@ -51,17 +53,38 @@ scatter = linear(
     reference="reference.scatter_nd",
     doc="Zeros with v added at [i₀, i₁, …]; repeated places add up. The transpose of gather_nd.",
 )
+
+
+def _written_spec(name: str) -> Any:
+    def infer(x: Spec, v: Spec, *indices: Spec) -> Spec:
+        part = indices[0].shape + x.shape[len(indices) :]
+        if v.shape != part:
+            raise ShapeError(f"{name}: values of shape {v.shape} do not fit places of {part}")
+        return x
+
+    return infer
+
+
+def _read(xp: Any, g: Any, indices: Any) -> Any:
+    return xp.gather_nd(g, *indices)
+
+
+def _spread(xp: Any, t: Any, indices: Any, x_shape: Any) -> Any:
+    return xp.scatter_nd(t, *indices, shape=tuple(x_shape))
+
+
+def _cleared(xp: Any, g: Any, indices: Any) -> Any:
+    """Return g with zeros at the places written."""
+    return xp.scatter_nd_set(g, xp.zeros_like(xp.gather_nd(g, *indices)), *indices)
+
+
 scatter_add_ = opaque(
     "scatter_nd_add",
     inputs=("x", "v", "*indices"),
     operands="any",
-    infer=lambda x, v, *indices: x,
-    vjps=[lambda xp, g: g, lambda xp, g, indices: xp.gather_nd(g, *indices), None],
-    jvps=[
-        lambda xp, t: t,
-        lambda xp, t, indices, x_shape: xp.scatter_nd(t, *indices, shape=tuple(x_shape)),
-        None,
-    ],
+    infer=_written_spec("scatter_nd_add"),
+    vjps=[lambda xp, g: g, _read, None],
+    jvps=[lambda xp, t: t, _spread, None],
     samples=(Sample(((3, 4), (3, 4), ROWS)),),
     reference="reference.scatter_nd_add",
     doc="A copy of x with v added at [i₀, i₁, …]; repeated places add up.",
@@ -70,21 +93,9 @@ scatter_set_ = opaque(
     "scatter_nd_set",
     inputs=("x", "v", "*indices"),
     operands="any",
-    infer=lambda x, v, *indices: x,
-    vjps=[
-        lambda xp, g, v_shape, indices: xp.scatter_nd_set(
-            g, xp.zeros_like(xp.gather_nd(g, *indices)), *indices
-        ),
-        lambda xp, g, indices: xp.gather_nd(g, *indices),
-        None,
-    ],
-    jvps=[
-        lambda xp, t, v_shape, indices: xp.scatter_nd_set(
-            t, xp.zeros_like(xp.gather_nd(t, *indices)), *indices
-        ),
-        lambda xp, t, indices, x_shape: xp.scatter_nd(t, *indices, shape=tuple(x_shape)),
-        None,
-    ],
+    infer=_written_spec("scatter_nd_set"),
+    vjps=[_cleared, _read, None],
+    jvps=[_cleared, _spread, None],
     samples=(Sample(((3, 4), (2, 4), [2, 0])),),
     reference="reference.scatter_nd_set",
     doc="A copy of x with v written at [i₀, i₁, …], places that must not repeat.",
@@ -280,11 +291,11 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 def assigned(x: Tensor, index: Any, value: Any) -> Tensor:
     """Return a copy of x with x[index] replaced by `value` (see `setitem`)."""
     if _is_mask(index) and index.shape == x.shape and as_tensor(value).ndim == 0:
-        return FUNCTIONS["where"](index, FUNCTIONS["astype"](as_tensor(value), x.dtype), x)
+        return FUNCTIONS["where"](index, FUNCTIONS["astype"](beside(value, x), x.dtype), x)
     places = wrap(_iota_like(x))
     flat = reshape(getitem(places, index), -1)
     target = getitem(places, index).shape
-    v = FUNCTIONS["astype"](_beside(value, x), x.dtype)
+    v = FUNCTIONS["astype"](beside(value, x), x.dtype)
     if v.shape != target:
         try:
             v = broadcast_to(v, target)
@@ -292,12 +303,59 @@ def assigned(x: Tensor, index: Any, value: Any) -> Tensor:
             raise ShapeError(
                 located(f"assignment: a value of shape {v.shape} does not fit a part of {target}")
             ) from None
-    flat_v = reshape(v, -1)
-    won = _last_writers(flat, x.size)
-    if won is not None:  # places repeat: only the last value written has a gradient
-        flat, flat_v = apply(gather, flat, won), apply(gather, flat_v, won)
-    changed = apply(scatter_set_, reshape(x, -1), flat_v, flat)
-    return reshape(changed, x.shape)
+    return reshape(written(reshape(x, -1), reshape(v, -1), [flat], "assignment"), x.shape)
+
+
+# -- a copy with some places written, for the functions of `select.py` and `write.py`
+
+
+def written(x: Tensor, value: Any, places: list[Tensor], name: str, add: bool = False) -> Tensor:
+    """Return x with a value written, or added, at x[i₀, i₁, …] for `places` in range.
+
+    The value is cast to the dtype of x and broadcast. Where places repeat, the last value
+    written stays, and only that one has a gradient.
+
+    Raises:
+        ShapeError, DTypeError: see `fitting`.
+    """
+    k = len(places)
+    v = fitting(value, x, places[0].shape + x.shape[k:], name)
+    if add:
+        return apply(scatter_add_, x, v, *places)
+    lead, xp = math.prod(x.shape[:k]), x.backend
+    line = wrap(xp.reshape(xp.arange(lead, device=x.device), shape=x.shape[:k]))
+    flat = reshape(line if k == 0 else apply(gather, line, *places), -1)
+    won = _last_writers(flat, lead)
+    if won is not None:
+        v = apply(gather, reshape(v, (flat.size, *x.shape[k:])), won)
+        places = [apply(gather, reshape(i, -1), won) for i in places]
+    return apply(scatter_set_, x, v, *places)
+
+
+def fitting(value: Any, x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
+    """Return a value, cast to the dtype of x and broadcast to `shape`; both are recorded.
+
+    Raises:
+        DTypeError: it would lose its fraction, or what is not 0 or 1, in the dtype of x.
+        ShapeError: it does not broadcast to the shape.
+    """
+    v = beside(value, x)
+    if RANKS[v.dtype.kind] > RANKS[x.dtype.kind]:
+        raise DTypeError(
+            located(
+                f"{name}: a {v.dtype.name} value does not fit a Tensor of {x.dtype.name}; "
+                "convert one of them with .astype(...)"
+            )
+        )
+    v = FUNCTIONS["astype"](v, x.dtype)
+    if v.shape == shape:
+        return v
+    try:
+        return broadcast_to(v, shape)
+    except ShapeError:
+        raise ShapeError(
+            located(f"{name}: a value of shape {v.shape} does not fit places of {shape}")
+        ) from None
 
 
 def _last_writers(flat: Tensor, size: int) -> Tensor | None:
@@ -309,10 +367,15 @@ def _last_writers(flat: Tensor, size: int) -> Tensor | None:
     return None if xp.tolist(xp.all(kept)) else wrap(xp.nonzero(kept)[0])
 
 
-def _beside(value: Any, x: Tensor) -> Tensor:
+def beside(value: Any, x: Tensor) -> Tensor:
+    """Return a value as a Tensor of x's backend; a float in the precision of x."""
     if isinstance(value, Tensor):
         return value
-    return wrap(x.backend.asarray(value, device=x.device))
+    xp = x.backend
+    v = xp.asarray(value, device=x.device)
+    if x.dtype.is_floating_point and not hasattr(value, "dtype"):
+        v = xp.asarray(value, dtype=x.dtype, device=x.device)
+    return wrap(v)
 
 
 def _iota_like(x: Tensor) -> Any:

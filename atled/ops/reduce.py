@@ -19,7 +19,7 @@ from atled.core.kinds import (
 from atled.core.op import Op, Sample, Spec
 from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor
-from atled.dtypes import int64
+from atled.dtypes import float32, int64
 from atled.errors import ShapeError, located
 from atled.ops.elementwise import absolute, divide, sqrt, square, subtract
 
@@ -38,6 +38,14 @@ def _spread(xp: Any, y: Any, shape: Any, axis: Any, keepdims: bool) -> Any:
     return xp.broadcast_to(y, shape=shape)
 
 
+def _in_float32(xp: Any, x: Any, compute: Any) -> Any:
+    """Return compute(x), of float16 and bfloat16 in float32: a count may be beyond their range."""
+    dtype = xp.dtype_of(x)
+    if dtype.itemsize > 2:
+        return compute(x)
+    return xp.astype(compute(xp.astype(x, dtype=float32)), dtype=dtype)
+
+
 sum_ = reduction(
     "sum",
     result="sum",
@@ -50,11 +58,11 @@ mean_ = reduction(
     operands="float",
     door=False,
     samples=AXES,
-    forward=lambda xp, x, *, axis, keepdims: (
-        xp.sum(x, axis=axis, keepdims=keepdims) / _length(x.shape, axis)
+    forward=lambda xp, x, *, axis, keepdims: _in_float32(
+        xp, x, lambda w: xp.sum(w, axis=axis, keepdims=keepdims) / _length(x.shape, axis)
     ),
     vjp=lambda xp, g, x_shape, axis, keepdims: _spread(
-        xp, g / _length(x_shape, axis), x_shape, axis, keepdims
+        xp, _in_float32(xp, g, lambda w: w / _length(x_shape, axis)), x_shape, axis, keepdims
     ),
     doc="Average over axes: Σx / n; integers give the default floating dtype.",
 )
@@ -400,6 +408,9 @@ VARS = (
 def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """Variance over axes: Σ(x - mean)² / (n - correction), correction 0 as in the Array API."""
     x = as_tensor(x)
+    if _is_half(x):
+        wide = var(_wide(x), axis=axis, correction=correction, keepdims=keepdims)
+        return FUNCTIONS["astype"](wide, x.dtype)
     axes = None if axis is None else normalize_axes(axis, x.ndim, "var")
     centred = apply(subtract, x, mean(x, axis=axis, keepdims=True))
     total = apply(sum_, apply(square, centred), axis=axes, keepdims=keepdims)
@@ -411,8 +422,18 @@ def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
 @spelled
 def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """Standard deviation over axes: √var; its derivative for a constant is 0."""
-    v = var(x, axis=axis, correction=correction, keepdims=keepdims)
-    return _safe_sqrt(v)
+    x = as_tensor(x)
+    v = _safe_sqrt(var(_wide(x), axis=axis, correction=correction, keepdims=keepdims))
+    return FUNCTIONS["astype"](v, x.dtype) if _is_half(x) else v
+
+
+def _is_half(x: Tensor) -> bool:
+    return x.dtype.is_floating_point and x.dtype.itemsize == 2
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Return float16 and bfloat16, whose squares and sums overflow, in float32."""
+    return FUNCTIONS["astype"](x, float32) if _is_half(x) else x
 
 
 def _safe_sqrt(v: Tensor) -> Tensor:
@@ -456,6 +477,8 @@ def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 def norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Vector norm (Σ|x|ᵒ)^(1/o) over axes; ord may be inf, -inf or 0; derivative 0 at 0."""
     x = as_tensor(x)
+    if _is_half(x):
+        return FUNCTIONS["astype"](norm(_wide(x), ord, axis, keepdims), x.dtype)
     size = apply(absolute, x)
     if ord == math.inf:
         return FUNCTIONS["max"](size, axis=axis, keepdims=keepdims)

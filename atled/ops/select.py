@@ -12,7 +12,7 @@ from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import bool_, int64, promote
 from atled.errors import DTypeError, IndexingError, ShapeError, located
-from atled.ops.index import as_indices, gather, getitem, scatter_add_, scatter_set_
+from atled.ops.index import as_indices, fitting, gather, getitem, written
 from atled.ops.shape import broadcast_to, expand_dims, moveaxis, reshape
 
 
@@ -98,21 +98,16 @@ def argwhere(x: Any) -> Tensor:
 
 
 @public(
-    "index_select",
     samples=(Sample(((3, 4), [2, 0, 2]), {"axis": 0}), Sample(((3, 4), [2, 0, 2]), {"axis": 1})),
 )
 @spelled
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """Return the parts of x at `indices` along an axis (of the flattened x without one).
 
-    PyTorch's index_select(x, dim, index) order of arguments is understood too.
-
     Raises:
         IndexingError: an index is out of range or not an integer.
     """
     x = as_tensor(x)
-    if isinstance(indices, int) and isinstance(axis, Tensor):
-        indices, axis = axis, indices
     if axis is None:
         x, axis = reshape(x, -1), 0
     (axis,) = normalize_axes(axis, x.ndim, "take")
@@ -121,6 +116,14 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     y = apply(gather, front, places)
     n = places.ndim
     return y if axis == 0 else moveaxis(y, tuple(range(n)), tuple(range(axis, axis + n)))
+
+
+@public(
+    samples=(Sample(((3, 4),), {"dim": 1, "index": [2, 0, 2]}),), reference="reference.index_select"
+)
+def index_select(x: Any, dim: int, index: Any) -> Tensor:
+    """Return the parts of x at `index` along `dim` (PyTorch's order of `take`'s arguments)."""
+    return take(x, index, dim)
 
 
 def _grid(x: Tensor, axis: int, indices: Tensor) -> list[Tensor]:
@@ -179,56 +182,52 @@ def gather_along(x: Any, dim: int, index: Any) -> Tensor:
 @public()
 def scatter(x: Any, dim: int, index: Any, src: Any) -> Tensor:
     """Return x with src written at index along `dim` (PyTorch's scatter)."""
-    return _scattered(scatter_set_, x, dim, index, src, "scatter")
+    return _scattered(False, x, dim, index, src, "scatter")
 
 
 @public()
 def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
     """Return x with src added at index along `dim`; repeated places add up (PyTorch's)."""
-    return _scattered(scatter_add_, x, dim, index, src, "scatter_add")
+    return _scattered(True, x, dim, index, src, "scatter_add")
 
 
-def _scattered(op: Any, x: Any, dim: int, index: Any, src: Any, name: str) -> Tensor:
+def _scattered(add: bool, x: Any, dim: int, index: Any, src: Any, name: str) -> Tensor:
     x = as_tensor(x)
     (dim,) = normalize_axes(dim, x.ndim, name)
     places = as_indices(index, x.shape[dim], name)
-    v = src if isinstance(src, Tensor) else as_tensor(src, dtype=x.dtype)
-    if v.ndim == 0:
-        v = broadcast_to(v, places.shape)
-    if v.shape != places.shape:
-        v = getitem(v, tuple([slice(0, n) for n in places.shape]))
-    return apply(op, x, v, *_grid(x, dim, places))
+    v = src
+    if len(getattr(src, "shape", ())) == places.ndim > 0:  # src may be larger than the index
+        v = getitem(as_tensor(src), tuple([slice(0, n) for n in places.shape]))
+    return written(x, v, _grid(x, dim, places), name, add)
 
 
 @public()
 def index_add(x: Any, dim: int, index: Any, source: Any, alpha: float = 1.0) -> Tensor:
     """Return x with alpha·source added at index along `dim`; repeated places add up."""
-    return _indexed(scatter_add_, x, dim, index, source, alpha)
+    v = source if alpha == 1.0 else FUNCTIONS["multiply"](as_tensor(source), alpha)
+    return _indexed(True, x, dim, index, v, "index_add")
 
 
 @public()
 def index_copy(x: Any, dim: int, index: Any, source: Any) -> Tensor:
     """Return x with source written at index along `dim`."""
-    return _indexed(scatter_set_, x, dim, index, source, 1.0)
+    return _indexed(False, x, dim, index, source, "index_copy")
 
 
 @public()
-def index_fill(x: Any, dim: int, index: Any, value: float) -> Tensor:
-    """Return x with a number written at index along `dim`."""
+def index_fill(x: Any, dim: int, index: Any, value: Any) -> Tensor:
+    """Return x with a number, or a 0-d Tensor, written at index along `dim`."""
+    return _indexed(False, x, dim, index, value, "index_fill")
+
+
+def _indexed(add: bool, x: Any, dim: int, index: Any, source: Any, name: str) -> Tensor:
     x = as_tensor(x)
-    shape = [len(index) if i == dim % x.ndim else n for i, n in enumerate(x.shape)]
-    filled = wrap(x.backend.full(tuple(shape), value, dtype=x.dtype, device=x.device))
-    return _indexed(scatter_set_, x, dim, index, filled, 1.0)
-
-
-def _indexed(op: Any, x: Any, dim: int, index: Any, source: Any, alpha: float) -> Tensor:
-    x, v = as_tensor(x), as_tensor(source)
-    (dim,) = normalize_axes(dim, x.ndim, "index")
-    places = as_indices(index, x.shape[dim], "index")
-    v = v if alpha == 1.0 else FUNCTIONS["multiply"](v, alpha)
+    (dim,) = normalize_axes(dim, x.ndim, name)
+    places = reshape(as_indices(index, x.shape[dim], name), -1)
+    v = fitting(source, x, (*x.shape[:dim], places.size, *x.shape[dim + 1 :]), name)
     if dim == 0:
-        return apply(op, x, v, places)
-    return moveaxis(apply(op, moveaxis(x, dim, 0), moveaxis(v, dim, 0), places), 0, dim)
+        return written(x, v, [places], name, add)
+    return moveaxis(written(moveaxis(x, dim, 0), moveaxis(v, dim, 0), [places], name, add), 0, dim)
 
 
 # -- by condition or place
@@ -237,7 +236,9 @@ def _indexed(op: Any, x: Any, dim: int, index: Any, source: Any, alpha: float) -
 @public()
 def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
     """Return x with `value` where the mask is true."""
-    return where(mask, value, x)
+    x = as_tensor(x)
+    v = fitting(value, x, getattr(value, "shape", ()), "masked_fill")
+    return where(mask, v, x)
 
 
 @public()
@@ -254,8 +255,7 @@ def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Te
     places = [as_indices(i, n, "index_put") for i, n in zip(indices, x.shape, strict=False)]
     shape = broadcast_shapes(*[p.shape for p in places], name="index_put")
     places = [broadcast_to(p, shape) for p in places]
-    v = broadcast_to(as_tensor(values, dtype=x.dtype), shape + x.shape[len(places) :])
-    return apply(scatter_add_ if accumulate else scatter_set_, x, v, *places)
+    return written(x, values, places, "index_put", accumulate)
 
 
 @public(method=False)

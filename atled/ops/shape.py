@@ -312,6 +312,7 @@ def flip(x: Any, axis: Any = None) -> Tensor:
 
 
 @public()
+@spelled
 def narrow(x: Any, axis: int, start: int, length: int) -> Tensor:
     """Return `length` elements along an axis from `start` on."""
     x = as_tensor(x)

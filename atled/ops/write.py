@@ -13,7 +13,15 @@ from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import iinfo, int64
 from atled.errors import ShapeError, located
-from atled.ops.index import as_indices, assigned, getitem, scatter_add_, scatter_set_
+from atled.ops.index import (
+    as_indices,
+    assigned,
+    beside,
+    fitting,
+    getitem,
+    scatter_set_,
+    written,
+)
 from atled.ops.select import gather_along
 from atled.ops.shape import broadcast_to, moveaxis, narrow, reshape
 
@@ -28,7 +36,8 @@ def masked_scatter(x: Any, mask: Any, source: Any) -> Tensor:
         ShapeError: source has fewer elements than the mask has places.
     """
     x, mask = FUNCTIONS["broadcast_arrays"](as_tensor(x), as_tensor(mask))
-    flat = reshape(as_tensor(source, dtype=x.dtype), -1)
+    source = as_tensor(source)
+    flat = reshape(fitting(source, x, source.shape, "masked_scatter"), -1)
     (places,) = FUNCTIONS["nonzero"](reshape(mask, -1))
     n = places.size
     if flat.size < n:
@@ -51,12 +60,8 @@ def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
         IndexingError: a place is out of range. ShapeError: source does not fit the places.
     """
     x = as_tensor(x)
-    v = as_tensor(source, dtype=x.dtype)
     flat, places = reshape(x, -1), reshape(as_indices(index, x.size, "put"), -1)
-    v = broadcast_to(reshape(v, -1) if v.ndim else v, places.shape)
-    if accumulate:
-        return reshape(apply(scatter_add_, flat, v, places), x.shape)
-    return reshape(assigned(flat, places, v), x.shape)
+    return reshape(written(flat, reshape(beside(source, x), -1), [places], "put", accumulate), x.shape)
 
 
 @public(samples=(Sample(((2, 3),), {"axis": 1, "index": -1}),), reference="reference.select")
@@ -77,7 +82,7 @@ def select(x: Any, axis: int, index: int) -> Tensor:
 @spelled
 def select_scatter(x: Any, src: Any, axis: int, index: int) -> Tensor:
     """Return x with src written at one index along an axis."""
-    return assigned(as_tensor(x), _at(x, axis, index, "select_scatter"), src)
+    return _replaced(x, src, _at(x, axis, index, "select_scatter"), "select_scatter")
 
 
 @public(
@@ -89,7 +94,13 @@ def slice_scatter(
     x: Any, src: Any, axis: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
     """Return x with src written at a slice along an axis."""
-    return assigned(as_tensor(x), _at(x, axis, slice(start, end, step), "slice_scatter"), src)
+    part = _at(x, axis, slice(start, end, step), "slice_scatter")
+    return _replaced(x, src, part, "slice_scatter")
+
+
+def _replaced(x: Any, src: Any, part: Any, name: str) -> Tensor:
+    x = as_tensor(x)
+    return assigned(x, part, fitting(src, x, getitem(x, part).shape, name))
 
 
 def _at(x: Any, axis: int, index: Any, name: str) -> tuple[Any, ...]:
@@ -120,7 +131,7 @@ def diagonal_scatter(x: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int
         raise ShapeError(located(f"diagonal_scatter: src must be {wanted}; found {v.shape}"))
     line = wrap(x.backend.arange(length, device=x.device))
     at = (line + max(-offset, 0), line + max(offset, 0))
-    v = FUNCTIONS["astype"](v, x.dtype)
+    v = fitting(v, x, v.shape, "diagonal_scatter")
     return moveaxis(apply(scatter_set_, front, moveaxis(v, -1, 0), *at), (0, 1), (first, second))
 
 
@@ -147,7 +158,8 @@ def scatter_reduce(
         ValueError: no such reduction. IndexingError: a place is out of range.
     """
     x = as_tensor(x)
-    v = as_tensor(src, dtype=x.dtype)
+    v = as_tensor(src)
+    v = fitting(v, x, v.shape, "scatter_reduce")
     if reduce not in _NEUTRAL:
         raise ValueError(
             f"scatter_reduce: reduce is one of {', '.join(_NEUTRAL)}; found {reduce!r}"
