@@ -18,11 +18,25 @@ __all__ = [
     "user_location",
 ]
 
+PLACE = "\n  at "  # between a message and the user's line
 _PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 class AtledError(Exception):
-    """Base of every error that atled raises on purpose."""
+    """Base of every error that atled raises on purpose.
+
+    Attributes:
+        message: what was asked, what was found, and what to do.
+        place: the user's file and line, which end the error's text.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message, _, self.place = message.partition(PLACE)
+        self.place = self.place or user_location()
+
+    def __str__(self) -> str:
+        return f"{self.message}{PLACE}{self.place}" if self.place else self.message
 
 
 class ShapeError(AtledError, ValueError):
@@ -80,6 +94,6 @@ def user_location() -> str:
 
 
 def located(message: str) -> str:
-    """Append the user's file and line to a message."""
-    place = user_location()
-    return f"{message}\n  at {place}" if place else message
+    """Append the user's file and line to a message that does not have them yet."""
+    place = "" if PLACE in message else user_location()
+    return f"{message}{PLACE}{place}" if place else message

@@ -269,21 +269,20 @@ def _check_range(array: Any, native: Any) -> None:
         return
     limits = np.iinfo(native)
     for extreme in _extremes(array):
-        if not limits.min <= extreme <= limits.max:
+        whole = int(extreme) if math.isfinite(extreme) else extreme
+        if not limits.min <= whole <= limits.max:
             raise DTypeError(
                 f"{extreme} does not fit {native.name}: it holds {limits.min} to {limits.max}"
             )
 
 
 def _extremes(array: Any) -> list[Any]:
-    """Return the smallest and the largest number, truncated as a cast will; [] for no numbers."""
-    try:
-        found = [array.min().item(), array.max().item()] if array.dtype != object else [
-            min(array.flat), max(array.flat)
-        ]
-        return [int(v) if math.isfinite(v) else v for v in found]
-    except (TypeError, ValueError):
-        return []
+    """Return the smallest and the largest number; [] if there are other things."""
+    if array.dtype.kind in "iuf":
+        return [array.min().item(), array.max().item()]
+    if all(isinstance(v, (int, float)) for v in array.flat):
+        return [min(array.flat), max(array.flat)]
+    return []
 
 
 def _describe(data: Any) -> str:

@@ -229,8 +229,10 @@ def _as_operands(operands: Any) -> list[Any]:
             out.append(x)
         elif isinstance(x, float):
             out.append(float(x))
-        elif (space := namespace_of(x)) is not None:
+        elif (space := namespace_of(x)) is not None and (space.name != "numpy" or not known):
             out.append(wrap(space.asarray(x)))
+        elif space is not None:  # NumPy's arrays are constants in the Tensors' own backend
+            out.append(wrap((backend or space).asarray(x, device=known[0].device)))
         else:
             out.append(wrap((backend or current()).asarray(plain(x), dtype=dtype)))
     return out

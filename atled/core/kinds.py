@@ -14,12 +14,13 @@ constant      why it has no derivative                       the error that says
 """
 
 from collections.abc import Callable, Sequence
+from operator import index
 from typing import Any
 
 from atled.config import settings
 from atled.core.op import Absent, Op, Pair, Rule, Spec, register
 from atled.dtypes import DType, bool_, float32, int64, promote
-from atled.errors import ShapeError
+from atled.errors import DTypeError, ShapeError
 
 __all__ = [
     "bilinear",
@@ -64,17 +65,30 @@ def normalize_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
 
     Raises:
         ShapeError: an axis is out of range or given twice.
+        DTypeError: it is not an integer.
     """
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    out = tuple([a + ndim if a < 0 else a for a in axes])
-    for asked, a in zip(axes, out, strict=True):
-        if not 0 <= a < ndim:
+    axes = (axis,) if not isinstance(axis, (tuple, list)) else tuple(axis)
+    out = []
+    for asked in axes:
+        try:
+            a = index(asked)
+        except TypeError:
+            raise DTypeError(
+                f"{name}: an axis is an integer; found {type(asked).__name__}"
+                + (
+                    "; for two Tensors there are maximum and minimum"
+                    if hasattr(asked, "shape")
+                    else ""
+                )
+            ) from None
+        if not -ndim <= a < ndim:
             raise ShapeError(f"{name}: axis {asked} is out of range for {ndim} dimension(s)")
+        out.append(a % ndim)
     if len(set(out)) != len(out):
         raise ShapeError(f"{name}: an axis is given twice in {axes}")
-    return out
+    return tuple(out)
 
 
 def reduced_shape(shape: tuple[int, ...], axis: Any, keepdims: bool) -> tuple[int, ...]:

@@ -24,7 +24,15 @@ ALIASES: dict[str, str] = {}  # alias -> the name it stands for
 COMPOSITES: dict[str, "Composite"] = {}
 
 # PyTorch's names of arguments that the Array API calls otherwise.
-SPELLINGS = {"dim": "axis", "keepdim": "keepdims", "input": "x", "other": "b", "dims": "axes"}
+SPELLINGS = {
+    "dim": "axis",
+    "keepdim": "keepdims",
+    "dims": "axes",
+    "steps": "num",
+    "p": "ord",
+    "input": "x",
+    "other": "b",
+}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -123,34 +131,54 @@ _MAKERS = {1: _unary, 2: _binary, 3: _ternary}
 
 
 def _reducer(op: Op) -> Callable[..., Any]:
-    @spelled
-    def function(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        x = as_tensor(x)
+    def function(x: Any, axis: Any = None, keepdims: bool = False, *, dtype: Any = None) -> Any:
+        x = as_tensor(x, dtype=dtype)
         if axis is not None:
             axis = normalize_axes(axis, x.ndim, op.name)
         return apply(op, x, axis=axis, keepdims=keepdims)
 
-    return function
+    function.__name__ = function.__qualname__ = op.name
+    return values_only(function) if op.name in ("max", "min") else spelled(function)
 
 
 def spelled(function: F) -> F:
     """Let a function take PyTorch's names of arguments (`dim`, `keepdim`) for its own."""
-    names = function.__code__.co_varnames[
-        : function.__code__.co_argcount + function.__code__.co_kwonlyargcount
-    ]
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
     @wraps(function)
     def inside(*args: Any, **kwargs: Any) -> Any:
-        if kwargs and not names_fit(kwargs, names):
-            kwargs = {k if k in names else SPELLINGS.get(k, k): v for k, v in kwargs.items()}
+        if kwargs and any(key not in names for key in kwargs):
+            given: dict[str, Any] = {}
+            for key, value in kwargs.items():
+                known = key if key in names else SPELLINGS.get(key, key)
+                if known in given or known in names[: len(args)]:
+                    raise TypeError(f"{function.__name__}() got {known!r} twice ({key!r} is it)")
+                given[known] = value
+            kwargs = given
         return function(*args, **kwargs)
 
     return inside  # type: ignore[return-value]
 
 
-def names_fit(kwargs: dict[str, Any], names: tuple[str, ...]) -> bool:
-    """Say whether all keywords are among the names."""
-    return all(key in names for key in kwargs)
+def values_only(function: F) -> F:
+    """Refuse PyTorch's `dim=` where PyTorch would return (values, indices).
+
+    The Array API's function returns the values alone: code that unpacks two would go wrong in
+    silence. Other spellings are taken, as by `spelled`.
+    """
+    inner, name = spelled(function), function.__name__
+
+    @wraps(inner)
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        if "dim" in kwargs:
+            raise TypeError(
+                f"{name}(dim=) returns values and indices in PyTorch; here {name}(axis=) returns "
+                "the values alone; for the indices there are argmax, argmin, argsort and topk"
+            )
+        return inner(*args, **kwargs)
+
+    return inside  # type: ignore[return-value]
 
 
 # -- operators
@@ -208,7 +236,7 @@ def install() -> None:
         setattr(Tensor, f"__{word}__", _operator(function, REGISTRY.get(name)))
         if word in _OPERATORS:
             setattr(Tensor, f"__r{word}__", _reflected(function))
-            setattr(Tensor, f"__i{word}__", in_place(function))
+            setattr(Tensor, f"__i{word}__", in_place(function, operator=True))
     setattr(Tensor, "__hash__", object.__hash__)  # noqa: B010 - a new __eq__ keeps it
     for word, name in _UNARY.items():
         setattr(Tensor, f"__{word}__", FUNCTIONS[name])
@@ -242,15 +270,33 @@ def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def in_place(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the method that gives a Tensor's name the value of `function(tensor, ...)`."""
+def in_place(function: Callable[..., Any], operator: bool = False) -> Callable[..., Any]:
+    """Return the method that gives a Tensor's name the value of `function(tensor, ...)`.
+
+    An augmented assignment (`operator`) may be half of ``x[0] += 1``, and is let through.
+    """
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not operator:
+            refuse_part(self)
         return update(self, lambda: function(self, *args, **kwargs), args)
 
     method.__name__ = function.__name__ + "_"
     method.__doc__ = f"Give this Tensor the value of `{function.__name__}` of it; see there."
     return method
+
+
+def refuse_part(x: Tensor) -> None:
+    """Refuse to write into what was read from another Tensor: that would not change it.
+
+    Raises:
+        GradError: x is x[...], x.T, a row of an iteration, or x.detach().
+    """
+    if x._part:
+        raise GradError(
+            f"this Tensor is {x._part}, a value of its own: writing into it would not change the "
+            "Tensor that it was read from. Write x[...] = v there, or take a copy: .clone()"
+        )
 
 
 def update(x: Tensor, compute: Callable[[], Tensor], operands: Any = ()) -> Tensor:
@@ -294,11 +340,13 @@ def _backward(
 
 def _zero(self: Tensor) -> Tensor:
     """Give this Tensor the value 0 everywhere."""
+    refuse_part(self)
     return update(self, lambda: wrap(self.backend.zeros_like(self._value)))
 
 
 def _fill(self: Tensor, value: Any) -> Tensor:
     """Give this Tensor one value everywhere."""
+    refuse_part(self)
     number = value.item() if isinstance(value, Tensor) else value
     made = self.backend.full(self.shape, number, dtype=self.dtype, device=self.device)
     return update(self, lambda: wrap(made))
@@ -306,6 +354,7 @@ def _fill(self: Tensor, value: Any) -> Tensor:
 
 def _copy(self: Tensor, source: Any) -> Tensor:
     """Give this Tensor the value of another, broadcast and cast to its own shape and dtype."""
+    refuse_part(self)
 
     def compute() -> Tensor:
         new = source if isinstance(source, Tensor) else wrap(self.backend.asarray(source))
@@ -324,7 +373,22 @@ def _detach_in_place(self: Tensor) -> Tensor:
 def _iterate(self: Tensor) -> Iterator[Tensor]:
     if self.ndim == 0:
         raise TypeError("a 0-d Tensor cannot be iterated over")
-    return iter(FUNCTIONS["unstack"](self))
+    return iter([as_part(row, "a row of an iteration") for row in FUNCTIONS["unstack"](self)])
+
+
+def as_part(x: Tensor, what: str) -> Tensor:
+    """Mark what was read from another Tensor, where NumPy and PyTorch would share memory."""
+    x._part = what
+    return x
+
+
+def _format(self: Tensor, spec: str) -> str:
+    """Format the only element as a number: f"{loss:.4f}"; without a spec, as `repr`."""
+    return format(self.item(), spec) if spec else repr(self)
+
+
+def _round(self: Tensor, digits: int | None = None) -> Any:
+    return FUNCTIONS["round"](self, digits or 0)
 
 
 def _contains(self: Tensor, value: Any) -> bool:
@@ -351,6 +415,8 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "detach_": _detach_in_place,
     "__iter__": _iterate,
     "__contains__": _contains,
+    "__format__": _format,
+    "__round__": _round,
     "dim": lambda self: self.ndim,
     "numel": lambda self: self.size,
     "is_floating_point": lambda self: self.dtype.is_floating_point,
@@ -381,12 +447,12 @@ def _new_full(x: Tensor, shape: Any, value: Any) -> Tensor:
 
 def _transposed(self: Tensor) -> Tensor:
     """The Tensor with all axes in reverse order."""
-    return FUNCTIONS["transpose"](self)
+    return as_part(FUNCTIONS["transpose"](self), "a transpose")
 
 
 def _matrix_transposed(self: Tensor) -> Tensor:
     """The Tensor with its last two axes exchanged."""
-    return FUNCTIONS["matrix_transpose"](self)
+    return as_part(FUNCTIONS["matrix_transpose"](self), "a transpose")
 
 
 def install_methods() -> None:

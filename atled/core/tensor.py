@@ -60,6 +60,7 @@ class Tensor(TensorMethods):
     _node: Node | None
     _stop: "Stop | None" = None  # where a gradient's path to this constant ended
     _grad: "Tensor | None" = None
+    _part: str | None = None  # what it was read from another Tensor as, see `surface.refuse_part`
     _owner: "Tensor | None" = None  # of the Tensor that `.data` returns: what it writes through to
 
     def __init__(
@@ -190,6 +191,7 @@ class Tensor(TensorMethods):
         stop = self._stop if self._node is None else Stop("detach()", [self._node])
         if stop is not None:
             constant._stop = stop
+        constant._part = "a result of detach()"
         return constant
 
     # -- Python's protocols ------------------------------------------------------------------

@@ -42,7 +42,7 @@ def tensor_of(name: str, entry: Entry, dtype: Any = None, device: str | None = N
         backend.native(wanted)
     except DTypeError as error:
         remedy = "; pass dtype= to convert it" if floating else ""
-        raise ValueError(f"array {name!r}: {error}{remedy}") from None
+        raise ValueError(f"array {name!r}: {error.message}{remedy}") from None
     data, held = entry.data, entry.dtype
     if held is bfloat16:
         data, held = _widened(data), float32

@@ -92,4 +92,8 @@ def _in_backend(x: Tensor, name: str) -> Tensor:
 @public()
 def clone(x: Tensor) -> Tensor:
     """Return the same value as a new Tensor; gradients flow through."""
-    return x.reshape(x.shape) if x.requires_grad else x.detach()
+    if x.requires_grad:
+        return x.reshape(x.shape)
+    twin = wrap(x._value)
+    twin._stop = x._stop
+    return twin

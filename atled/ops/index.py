@@ -10,7 +10,7 @@ from typing import Any
 from atled.core.apply import apply, as_tensor
 from atled.core.kinds import broadcast_shapes, linear, opaque
 from atled.core.op import Sample, Spec
-from atled.core.surface import FUNCTIONS, update
+from atled.core.surface import FUNCTIONS, as_part, refuse_part, update
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import bool_, int64
 from atled.errors import DTypeError, IndexingError, ShapeError, located
@@ -383,5 +383,18 @@ def _iota_like(x: Tensor) -> Any:
     return xp.reshape(xp.arange(x.size, device=x.device), shape=x.shape)
 
 
-setattr(Tensor, "__getitem__", getitem)  # noqa: B010 - declared in core/methods.pyi
-setattr(Tensor, "__setitem__", setitem)  # noqa: B010
+def _read(x: Tensor, index: Any) -> Tensor:
+    """Return x[index] (see `getitem`), marked as a part unless NumPy would make a copy."""
+    y = getitem(x, index)
+    items = index if isinstance(index, tuple) else (index,)
+    basic = all(type(item) in (int, slice) or item is None or item is Ellipsis for item in items)
+    return as_part(y, "a part x[...]") if basic and y is not x else y
+
+
+def _write(x: Tensor, index: Any, value: Any) -> None:
+    refuse_part(x)
+    setitem(x, index, value)
+
+
+setattr(Tensor, "__getitem__", _read)  # noqa: B010 - declared in core/methods.pyi
+setattr(Tensor, "__setitem__", _write)  # noqa: B010

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from atled.core.apply import apply, as_tensor
 from atled.core.kinds import constant, normalize_axes
 from atled.core.op import Sample, Spec
-from atled.core.surface import FUNCTIONS, public, spelled
+from atled.core.surface import FUNCTIONS, public, spelled, values_only
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import int64
 from atled.errors import ShapeError, located
@@ -55,7 +55,7 @@ def argsort(x: Any, axis: int = -1, descending: bool = False, stable: bool = Tru
     samples=(Sample(((3, 4),)), Sample(((3, 4),), {"axis": 0, "descending": True})),
     reference="reference.sort",
 )
-@spelled
+@values_only
 def sort(x: Any, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """Return x sorted along an axis (the values only, as in the Array API; see `argsort`)."""
     x = as_tensor(x)
@@ -89,7 +89,7 @@ def kthvalue(x: Any, k: int, axis: int = -1, keepdims: bool = False) -> Sorted:
 
 
 @public(samples=(Sample(((3, 5),)), Sample(((3, 4),), {"axis": 1})), reference="reference.median")
-@spelled
+@values_only
 def median(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Return the middle element, or the mean of the two middle ones (NumPy's definition)."""
     x = as_tensor(x)

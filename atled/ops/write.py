@@ -61,7 +61,9 @@ def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
     """
     x = as_tensor(x)
     flat, places = reshape(x, -1), reshape(as_indices(index, x.size, "put"), -1)
-    return reshape(written(flat, reshape(beside(source, x), -1), [places], "put", accumulate), x.shape)
+    return reshape(
+        written(flat, reshape(beside(source, x), -1), [places], "put", accumulate), x.shape
+    )
 
 
 @public(samples=(Sample(((2, 3),), {"axis": 1, "index": -1}),), reference="reference.select")

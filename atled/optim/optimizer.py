@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from atled.core.tensor import Tensor, wrap
-from atled.errors import ShapeError, located
+from atled.errors import BackendError, ShapeError, located
 from atled.optim.bundle import Bundle, bundles_of, raw_state
 
 __all__ = ["Optimizer"]
@@ -93,8 +93,10 @@ class Optimizer:
                 others are passed over. By default each parameter's `.grad` is used.
 
         Raises:
+            TypeError: a gradient, or what it is for, is not a Tensor.
+            BackendError: a gradient is another backend's.
             ShapeError: a gradient does not have its parameter's shape. No parameter has
-                changed then.
+                changed in any of these cases.
         """
         gradients = [p.grad for p in self._params] if pairs is None else self._from_pairs(pairs)
         present = [i for i, g in enumerate(gradients) if g is not None]
@@ -111,13 +113,29 @@ class Optimizer:
     def _from_pairs(self, pairs: Iterable[tuple[Any, Tensor]]) -> list[Any]:
         given: dict[int, Any] = {}
         for g, p in pairs:
+            if not isinstance(p, Tensor):
+                raise TypeError(
+                    f"step: pairs are (gradient, parameter) Tensors; found a {type(p).__name__} "
+                    "for a parameter"
+                )
             if id(p) in given:
                 raise ValueError(f"step: a parameter of shape {p.shape} is in two of the pairs")
             given[id(p)] = g
         return [given.get(id(p)) for p in self._params]
 
     def _check(self, i: int, g: Any) -> None:
-        if g._value.shape != self._params[i]._value.shape:
+        p = self._params[i]
+        if not isinstance(g, Tensor):
+            raise TypeError(
+                f"step: the gradient of {self._describe(i)} is a {type(g).__name__}; make it a "
+                "Tensor with at.asarray(...)"
+            )
+        if type(g._value) is not type(p._value) and g.backend is not p.backend:
+            raise BackendError(located(
+                f"step: {self._describe(i)} is on the {p.backend.name} backend, its gradient on "
+                f"{g.backend.name}; convert it with g.to({p.backend.name!r})"
+            ))  # fmt: skip
+        if g._value.shape != p._value.shape:
             raise ShapeError(located(
                 f"step: the gradient of {self._describe(i)} has shape {g.shape}"
             ))  # fmt: skip
@@ -231,51 +249,22 @@ class Optimizer:
         """Take up a state that `state_dict` gave. Nothing is changed unless all of it fits.
 
         Raises:
-            ValueError: groups or parameters differ in number, or a state in shape; all
-                differences are listed.
+            ValueError: groups or parameters differ in number, an option is out of its range,
+                or a parameter's state has another shape or misses a part; all of it is listed.
         """
-        groups, slots = state["param_groups"], state["state"]
-        problems = self._group_problems(groups)
+        problems = _check_groups(self, state)
         loaded: dict[int, dict[str, Any]] = {}
         if not problems:
-            order = [i for group in groups for i in group["params"]]
-            for place, i in enumerate(order):
-                saved = slots.get(i, slots.get(str(i)))
-                if saved is not None:
-                    loaded[place] = raw_state(self._params[place], saved)
-                    problems += self._slot_problems(place, loaded[place])
+            loaded, problems = _read_slots(self, state)
         if problems:
             raise ValueError(
                 f"{type(self).__name__}.load_state_dict: " + "\n  ".join(["", *problems]).lstrip()
             )
         self._unbundle()
-        for group, saved in zip(self.param_groups, groups, strict=True):
+        for group, saved in zip(self.param_groups, state["param_groups"], strict=True):
             group.update({k: _thawed(v) for k, v in saved.items()
                           if k not in ("params", "param_names")})  # fmt: skip
         self._slots = [loaded.get(i, {}) for i in range(len(self._params))]
-
-    def _group_problems(self, groups: Sequence[Mapping[str, Any]]) -> list[str]:
-        if len(groups) != len(self.param_groups):
-            return [f"the state has {len(groups)} group(s), the optimizer "
-                    f"{len(self.param_groups)}"]  # fmt: skip
-        found = []
-        for at, (ours, theirs) in enumerate(zip(self.param_groups, groups, strict=True)):
-            if len(ours["params"]) != len(theirs["params"]):
-                found.append(f"group {at} has {len(theirs['params'])} parameter(s) in the state, "
-                             f"{len(ours['params'])} in the optimizer")  # fmt: skip
-            found += [f"group {at} has an option {k!r} that {type(self).__name__} does not have"
-                      for k in theirs
-                      if k not in self.defaults
-                      and k not in ("params", "param_names", "initial_lr")]  # fmt: skip
-        return found
-
-    def _slot_problems(self, i: int, slot: Mapping[str, Any]) -> list[str]:
-        shape = self._params[i].shape
-        return [
-            f"{name} of {self._describe(i)} has shape {tuple(value.shape)} in the state"
-            for name, value in slot.items()
-            if hasattr(value, "shape") and tuple(value.shape) != shape
-        ]
 
     def __getstate__(self) -> dict[str, Any]:
         self._unbundle()
@@ -327,7 +316,12 @@ def _admit(p: Tensor, others: list[Tensor]) -> None:
         raise ValueError(f"a parameter of shape {p.shape} is given twice")
 
 
+def _public(p: Tensor, slot: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: wrap(v) if hasattr(v, "shape") else v for k, v in slot.items()}
+
+
 def _check_option(owner: str, name: str, value: Any) -> None:
+    """Raise TypeError or ValueError unless an option is a number (or numbers) in its range."""
     if name not in LIMITS:
         return
     low, high, closed = LIMITS[name]
@@ -339,10 +333,90 @@ def _check_option(owner: str, name: str, value: Any) -> None:
             raise ValueError(f"{owner}: {name} must lie in {bounds}; found {value!r}")
 
 
-def _public(p: Tensor, slot: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: wrap(v) if hasattr(v, "shape") else v for k, v in slot.items()}
+# -- reading a saved state: each of these says what is wrong, so that one error lists it all -----
 
 
 def _thawed(value: Any) -> Any:
     """Give back as a tuple what a file format may have made a list (betas)."""
     return tuple(value) if isinstance(value, list) else value
+
+
+def _check_groups(optimizer: Any, state: Mapping[str, Any]) -> list[str]:
+    """Say what of a state's groups and parameter numbers does not fit an optimizer."""
+    missing = [k for k in ("param_groups", "state") if k not in state]
+    if missing:
+        return [f"the state has no {k!r}; is it one of state_dict()?" for k in missing]
+    groups, ours = state["param_groups"], optimizer.param_groups
+    if len(groups) != len(ours):
+        return [f"the state has {len(groups)} group(s), the optimizer {len(ours)}"]
+    found = []
+    for at, (mine, theirs) in enumerate(zip(ours, groups, strict=True)):
+        count = len(theirs.get("params", ()))
+        if len(mine["params"]) != count:
+            found.append(
+                f"group {at} has {count} parameter(s) in the state, "
+                f"{len(mine['params'])} in the optimizer"
+            )
+        found += _option_problems(optimizer, at, theirs)
+    order = [str(i) for group in groups for i in group.get("params", ())]
+    twice = sorted({i for i in order if order.count(i) > 1}) if len(set(order)) < len(order) else []
+    unknown = [i for i in map(str, state["state"]) if i not in set(order)]
+    found += [f"parameter number {i} is twice in the groups of the state" for i in twice]
+    return found + [f"the state of parameter number {i} belongs to no group" for i in unknown]
+
+
+def _option_problems(optimizer: Any, at: int, group: Mapping[str, Any]) -> list[str]:
+    found, owner = [], type(optimizer).__name__
+    for name, value in group.items():
+        if name in ("params", "param_names", "initial_lr"):
+            continue
+        if name not in optimizer.defaults:
+            found.append(f"group {at} has an option {name!r} that {owner} does not have")
+            continue
+        try:
+            _check_option(owner, name, value)
+        except (TypeError, ValueError) as error:
+            found.append(f"group {at}: {error}")
+    return found
+
+
+def _read_slots(
+    optimizer: Any, state: Mapping[str, Any]
+) -> tuple[dict[int, dict[str, Any]], list[str]]:
+    """Return each parameter's saved state as raw arrays and numbers, and what is wrong."""
+    loaded: dict[int, dict[str, Any]] = {}
+    problems: list[str] = []
+    slots, place = state["state"], 0
+    for mine, theirs in zip(optimizer.param_groups, state["param_groups"], strict=True):
+        options = mine | {k: _thawed(v) for k, v in theirs.items() if k in optimizer.defaults}
+        for p, i in zip(mine["params"], theirs["params"], strict=True):
+            saved = slots.get(i, slots.get(str(i)))
+            if saved is not None:
+                with p.backend.quiet():
+                    fresh = {"step": 0, **optimizer.init_state(p.backend, p._value, options)}
+                found = _slot_problems(optimizer._describe(place), p, fresh, saved)
+                problems += found
+                if not found:
+                    loaded[place] = raw_state(p, saved)
+            place += 1
+    return loaded, problems
+
+
+def _slot_problems(whose: str, p: Any, fresh: Mapping[str, Any], saved: Any) -> list[str]:
+    found = []
+    for name, wanted in fresh.items():
+        if name not in saved:
+            found.append(f"the state of {whose} has no {name!r}")
+        elif hasattr(wanted, "shape") and not hasattr(saved[name], "shape"):
+            found.append(f"{name} of {whose} is no array in the state: {saved[name]!r}"[:200])
+    for name, value in saved.items():
+        if hasattr(value, "shape"):
+            if tuple(value.shape) != p.shape:
+                found.append(f"{name} of {whose} has shape {tuple(value.shape)} in the state")
+        elif name == "step" and not _is_count(value):
+            found.append(f"step of {whose} must be a number from 0 on; found {value!r}")
+    return found
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < math.inf

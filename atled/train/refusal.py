@@ -20,5 +20,7 @@ def refused() -> Iterator[None]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise Refusal(f"{where}{error.strerror or error}") from error
-    except (AtledError, ValueError) as error:
+    except AtledError as error:
+        raise Refusal(" ".join(error.message.split())) from error
+    except ValueError as error:
         raise Refusal(" ".join(str(error).split())) from error

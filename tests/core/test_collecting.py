@@ -112,8 +112,25 @@ def test_data_writes_through_unrecorded() -> None:
     assert p.requires_grad
     with pytest.raises(at.DTypeError, match=r"\.data of a float32 Tensor was set to int64"):
         p.data = at.tensor([1, 2])
-    p.detach().zero_()
-    assert p.tolist() == [1.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: x[0].fill_(5.0),
+        lambda x: x[0].__setitem__(1, 5.0),
+        lambda x: x.T.zero_(),
+        lambda x: x.detach().mul_(2.0),
+        lambda x: [row.copy_(1.0) for row in x],
+    ],
+)
+def test_writing_into_a_part_is_refused(write) -> None:
+    x = at.ones(2, 2)
+    with pytest.raises(at.GradError, match=r"would not change the Tensor that it was read from"):
+        write(x)
+    x[0] += 1.0
+    x[1].clone().fill_(9.0)
+    assert x.tolist() == [[2.0, 2.0], [1.0, 1.0]]
 
 
 def test_copy_of_a_result_keeps_its_path() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import atled as at
 from atled import optim
+from atled.errors import BackendError
 
 ALL = [
     kind
@@ -299,3 +300,68 @@ def test_a_hook_is_all_that_is_missing():
     optimizer = optim.Optimizer([p], {"lr": 0.1})
     with pytest.raises(NotImplementedError, match="an optimizer needs update"):
         optimizer.step()
+
+
+# -- what does not fit is refused whole
+
+
+def saved_adam():
+    parameters, loss_of = problem()
+    optimizer = optim.Adam(parameters, lr=0.125)
+    optimizer.step(loss_of().gradients())
+    return optimizer.state_dict()
+
+
+def without(state, name):
+    del state["state"][0][name]
+
+
+SPOILT = {
+    "lr": (lambda s: s["param_groups"][0].update(lr=-5), r"lr must lie in \[0, inf\); found -5"),
+    "no number": (lambda s: s["param_groups"][0].update(eps="x"), "eps must be a number"),
+    "unknown parameter": (lambda s: s["state"].update({7: {}}), "number 7 belongs to no group"),
+    "twice": (lambda s: s["param_groups"][0].update(params=[0, 0]), "number 0 is twice"),
+    "no moment": (lambda s: without(s, "exp_avg_sq"), "parameter 0 .* has no 'exp_avg_sq'"),
+    "no step": (lambda s: without(s, "step"), "has no 'step'"),
+    "no array": (lambda s: s["state"][1].update(exp_avg=1.0), "exp_avg of parameter 1 .* no array"),
+    "bad step": (lambda s: s["state"][1].update(step=-1), "step of parameter 1 .* found -1"),
+    "no state": (lambda s: s.pop("state"), "no 'state'"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_state_that_does_not_fit_changes_nothing(how):
+    state = saved_adam()
+    spoil, message = SPOILT[how]
+    spoil(state)
+    optimizer = optim.Adam(problem()[0], lr=0.5)
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+    assert optimizer.state == {}
+
+
+def test_every_optimizer_loads_its_own_state_before_and_after_a_step():
+    for kind in ALL:
+        parameters, loss_of = problem()
+        optimizer = kind(parameters, lr=0.01)
+        optimizer.load_state_dict(optimizer.state_dict())
+        optimizer.step(loss_of().gradients())
+        optimizer.load_state_dict(optimizer.state_dict())
+
+
+def test_a_step_refuses_what_is_no_gradient_of_its_backend():
+    np = pytest.importorskip("numpy")
+    with at.use("numpy"):
+        p, other = leaf(1.0, 2.0), leaf(1.0)
+        optimizer = optim.SGD([p, other], lr=0.5)
+    one = at.tensor([1.0])
+    with pytest.raises(TypeError, match=r"parameter 0 .* ndarray; make it a\s+Tensor"):
+        optimizer.step([(one, other), (np.ones(2), p)])
+    with pytest.raises(TypeError, match="found a list for a parameter"):
+        optimizer.step([(one, [1.0])])
+    with at.use("python"):
+        foreign = at.tensor([1.0, 1.0])
+    with pytest.raises(BackendError, match=r"numpy backend, its gradient on\s+python"):
+        optimizer.step([(one, other), (foreign, p)])
+    assert (p.tolist(), other.tolist()) == ([1.0, 2.0], [1.0])

@@ -83,7 +83,10 @@ class TorchBorder(Backend):
             x = torch.tensor(data, dtype=native)
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             _refuse_ragged(data)
+            _refuse_beyond(data, native)
             raise DTypeError(f"a number does not fit {_NAMES[native].name}: {error}") from None
+        if native is torch.uint8:  # torch lets negative numbers wrap around
+            _refuse_beyond(data, native)
         if x.numel() == 0:  # torch reads [[], [1]] as an array of shape (2, 0)
             _refuse_ragged(data)
         return x
@@ -230,6 +233,21 @@ def _plain(data: Any) -> Any:
             f"a Tensor holds numbers and booleans; found {repr(data)[:60]} ({type(data).__name__})"
         )
     return _plain(listed)
+
+
+def _refuse_beyond(data: Any, native: Any) -> None:
+    """Raise DTypeError, naming it, if a number is beyond an integer dtype's range."""
+    if native is torch.bool or native.is_floating_point:
+        return
+    limits, level = torch.iinfo(native), [data]
+    while any(isinstance(item, (list, tuple)) for item in level):
+        level = [v for i in level for v in (i if isinstance(i, (list, tuple)) else (i,))]
+    for value in level:
+        whole = int(value) if math.isfinite(value) else value
+        if not limits.min <= whole <= limits.max:
+            raise DTypeError(
+                f"{value} does not fit {_NAMES[native].name}: it holds {limits.min} to {limits.max}"
+            )
 
 
 def _refuse_ragged(data: Any) -> None:
