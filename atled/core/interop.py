@@ -191,7 +191,7 @@ def _is_default(value: Any, default: Any) -> bool:
 def _settled(value: Any, beside: Tensor) -> Any:
     """Return an argument as atled takes it.
 
-    NumPy's integers are Python's; its arrays, lists with floats (float64, as to NumPy) and lists
+    NumPy's scalars are Python's, and as weak; its arrays, lists with floats (float64, as to NumPy) and lists
     with Tensors of numbers are Tensors.
     """
     if type(value) is _Several:
@@ -208,7 +208,7 @@ def _settled(value: Any, beside: Tensor) -> Any:
     if type(value).__module__ != "numpy" or not hasattr(value, "dtype"):
         return value
     if getattr(value, "ndim", 1) == 0:
-        return value.item() if value.dtype.kind in "iub" else _number(value.item(), beside)
+        return value.item()
     return FUNCTIONS["asarray"](value) if hasattr(value, "shape") else value
 
 

@@ -77,6 +77,7 @@ class LRScheduler:
                 f"has {', '.join(map(repr, unknown))}"
             )
         self.__dict__.update(state)
+        self._apply(self.last_epoch)  # an optimizer loaded before this schedule was made
 
 
 class LambdaLR(LRScheduler):

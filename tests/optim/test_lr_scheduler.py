@@ -169,3 +169,22 @@ def test_schedule_errors():
         S.ReduceLROnPlateau(o, min_lr=[0.1, 0.1])
     with pytest.raises(ValueError, match="the state is of another schedule: it has 'gamma'"):
         S.LinearLR(o).load_state_dict({"gamma": 3})
+
+
+@pytest.mark.parametrize("optimizer_first", [True, False])
+def test_resuming_sets_the_rate_in_either_order(optimizer_first):
+    def make(lr):
+        return optim.SGD([at.nn.Parameter([1.0])], lr=lr)
+
+    first = make(0.01)
+    schedule = optim.lr_scheduler.CosineAnnealingLR(first, 20)
+    for _ in range(5):
+        schedule.step()
+    second = make(0.5)
+    if optimizer_first:
+        second.load_state_dict(first.state_dict())
+    resumed = optim.lr_scheduler.CosineAnnealingLR(second, 20)
+    if not optimizer_first:
+        second.load_state_dict(first.state_dict())
+    resumed.load_state_dict(schedule.state_dict())
+    assert second.param_groups[0]["lr"] == first.param_groups[0]["lr"]
