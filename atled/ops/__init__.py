@@ -16,12 +16,14 @@ from atled.ops import (
     product,
     random,
     reduce,
+    repeat,
     select,
     sets,
     shape,
     sort,
     special,
     statistics,
+    variance,
     write,
 )
 
@@ -42,11 +44,13 @@ __all__ = [
     "product",
     "random",
     "reduce",
+    "repeat",
     "select",
     "sets",
     "shape",
     "sort",
     "special",
     "statistics",
+    "variance",
     "write",
 ]

@@ -16,6 +16,7 @@ from atled.core.tensor import Tensor, wrap
 from atled.errors import ShapeError, located
 from atled.ops.create import place
 from atled.ops.index import scatter
+from atled.ops.repeat import pad
 from atled.ops.select import take
 from atled.ops.shape import (
     broadcast_arrays,
@@ -25,7 +26,6 @@ from atled.ops.shape import (
     flip,
     moveaxis,
     narrow,
-    pad,
     reshape,
     transpose,
 )

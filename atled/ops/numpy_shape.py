@@ -13,8 +13,9 @@ from atled.ops.arrange import tensor_split
 from atled.ops.composite import beside, floating
 from atled.ops.contract import einsum as contract
 from atled.ops.numpy_names import flat_unless
-from atled.ops.reduce import norm as vector_norm
-from atled.ops.shape import concat, moveaxis, pad, reshape, roll
+from atled.ops.repeat import pad, roll
+from atled.ops.shape import concat, moveaxis, reshape
+from atled.ops.variance import norm as vector_norm
 
 ROW_MAJOR = "C"
 

@@ -9,8 +9,8 @@ from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor
 from atled.errors import ShapeError, located
 from atled.ops.contract import bmm, mm, mv, outer
-from atled.ops.reduce import norm
 from atled.ops.shape import expand_dims, reshape, unstack
+from atled.ops.variance import norm
 
 SCALED = {"beta": 0.5, "alpha": 2.0}
 

@@ -1,7 +1,7 @@
 """Moving elements without computing: reshape, permute, broadcast, slice, place, concat.
 
 Six movements are records; every other name here is written with them. `slice` and `place` are
-each other's transposes, and with strides (also negative ones) they make flip, pad and split.
+each other's transposes, and with strides (also negative ones) they make flip, pad (`repeat.py`) and split.
 """
 
 import builtins
@@ -17,7 +17,7 @@ from atled.core.kinds import (
     opaque,
 )
 from atled.core.op import Sample, Spec
-from atled.core.surface import FUNCTIONS, public, spelled
+from atled.core.surface import public, spelled
 from atled.core.tape import sum_to_shape
 from atled.core.tensor import Tensor
 from atled.errors import ShapeError, located
@@ -76,7 +76,7 @@ def _concat_spec(*specs: Spec, axis: int) -> Spec:
     return Spec((*first[:axis], total, *first[axis + 1 :]), specs[0].dtype)
 
 
-def _part(arrays_shape: Any, axis: int, position: int) -> Any:
+def _concat_part(arrays_shape: Any, axis: int, position: int) -> Any:
     """Return the slice of a concatenation that holds the array at `position`."""
     start = builtins.sum(s[axis] for s in arrays_shape[:position])
     stop = start + arrays_shape[position][axis]
@@ -92,12 +92,12 @@ concat_ = opaque(
     infer=_concat_spec,
     vjps=[
         lambda xp, g, arrays_shape, axis, position: xp.slice(
-            g, index=_part(arrays_shape, axis, position)
+            g, index=_concat_part(arrays_shape, axis, position)
         )
     ],
     jvps=[
         lambda xp, t, arrays_shape, y_shape, axis, position: xp.place(
-            t, index=_part(arrays_shape, axis, position), shape=tuple(y_shape)
+            t, index=_concat_part(arrays_shape, axis, position), shape=tuple(y_shape)
         )
     ],
     samples=(Sample(((2, 3), (4, 3)), {"axis": 0}), Sample(((2, 3), (2, 1), (2, 2)), {"axis": 1})),
@@ -121,7 +121,7 @@ def _broadcast_shape(x: tuple[int, ...], shape: Sequence[int]) -> tuple[int, ...
 # -- public functions of the records
 
 
-def _sizes(first: Any, rest: Any) -> tuple[int, ...]:
+def sizes_of(first: Any, rest: Any) -> tuple[int, ...]:
     """Read a shape given as one sequence or as several numbers."""
     sizes = first if not rest and not isinstance(first, int) else (first, *rest)
     return tuple([int(n) for n in sizes])
@@ -131,7 +131,7 @@ def _sizes(first: Any, rest: Any) -> tuple[int, ...]:
 def reshape(x: Any, shape: Any, *rest: int) -> Tensor:
     """Return the same elements in another shape, row-major; one length may be -1."""
     x = as_tensor(x)
-    sizes = _sizes(shape, rest)
+    sizes = sizes_of(shape, rest)
     if -1 in sizes:
         known = math.prod(n for n in sizes if n != -1)
         if sizes.count(-1) > 1 or known == 0 or x.size % known:
@@ -147,7 +147,7 @@ def reshape(x: Any, shape: Any, *rest: int) -> Tensor:
 def permute_dims(x: Any, axes: Any, *rest: int) -> Tensor:
     """Return x with its axes in the given order."""
     x = as_tensor(x)
-    order = normalize_axes(_sizes(axes, rest), x.ndim, "permute_dims")
+    order = normalize_axes(sizes_of(axes, rest), x.ndim, "permute_dims")
     if len(order) != x.ndim:
         raise ShapeError(located(f"permute_dims: {x.ndim} axes are needed; found {order}"))
     return apply(permute, x, axes=order)
@@ -163,7 +163,7 @@ def broadcast_to(x: Any, shape: Any) -> Tensor:
 def expand(x: Any, shape: Any, *rest: int) -> Tensor:
     """Return x broadcast to a shape in which -1 keeps an axis as it is (PyTorch's name)."""
     x = as_tensor(x)
-    sizes = _sizes(shape, rest)
+    sizes = sizes_of(shape, rest)
     lead = len(sizes) - x.ndim
     full = [x.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(sizes)]
     return broadcast_to(x, full)
@@ -296,7 +296,7 @@ def unflatten(x: Any, axis: int, sizes: Sequence[int]) -> Tensor:
 # -- parts
 
 
-def _take_part(x: Tensor, axis: int, start: int | None, stop: int | None, step: int) -> Tensor:
+def part(x: Tensor, axis: int, start: int | None, stop: int | None, step: int) -> Tensor:
     index = tuple([(start, stop, step) if i == axis else (0, n, 1) for i, n in enumerate(x.shape)])
     return apply(slice_, x, index=index)
 
@@ -321,7 +321,7 @@ def narrow(x: Any, axis: int, start: int, length: int) -> Tensor:
         raise ShapeError(
             located(f"narrow: {start} to {start + length} leaves axis {axis} of shape {x.shape}")
         )
-    return _take_part(x, axis, start, start + length, 1)
+    return part(x, axis, start, start + length, 1)
 
 
 @public()
@@ -339,7 +339,7 @@ def split(x: Any, split_size: Any, axis: int = 0) -> tuple[Tensor, ...]:
         if builtins.sum(sizes) != n:
             raise ShapeError(located(f"split: sizes {sizes} do not add up to {n} (axis {axis})"))
     ends = [builtins.sum(sizes[: i + 1]) for i in builtins.range(len(sizes))]
-    return tuple(_take_part(x, axis, e - s, e, 1) for s, e in zip(sizes, ends, strict=True))
+    return tuple(part(x, axis, e - s, e, 1) for s, e in zip(sizes, ends, strict=True))
 
 
 @public()
@@ -357,145 +357,4 @@ def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
     """Return the parts along an axis, without that axis."""
     x = as_tensor(x)
     (axis,) = normalize_axes(axis, x.ndim, "unstack")
-    return tuple(
-        squeeze(_take_part(x, axis, i, i + 1, 1), axis) for i in builtins.range(x.shape[axis])
-    )
-
-
-# -- repeating and padding
-
-
-@public()
-@spelled
-def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
-    """Shift elements along axes; those that leave come back at the other end."""
-    x = as_tensor(x)
-    if axis is None:
-        return reshape(roll(reshape(x, -1), shift, 0), x.shape)
-    shifts = (shift,) if isinstance(shift, int) else tuple(shift)
-    for s, a in zip(shifts, normalize_axes(axis, x.ndim, "roll"), strict=True):
-        n = x.shape[a]
-        s = s % n if n else 0
-        if s:
-            x = concat([_take_part(x, a, n - s, n, 1), _take_part(x, a, 0, n - s, 1)], axis=a)
-    return x
-
-
-@public()
-def tile(x: Any, repetitions: Any, *rest: int) -> Tensor:
-    """Lay copies of x side by side, `repetitions` along each axis."""
-    x = as_tensor(x)
-    times = _sizes(repetitions, rest)
-    ndim = max(len(times), x.ndim)
-    times = (1,) * (ndim - len(times)) + times
-    shape = (1,) * (ndim - x.ndim) + x.shape
-    paired = [n for t, m in zip(times, shape, strict=True) for n in (t, m)]
-    spread = [n for m in shape for n in (1, m)]
-    wide = broadcast_to(reshape(x, spread), paired)
-    return reshape(wide, [t * m for t, m in zip(times, shape, strict=True)])
-
-
-@public("repeat_interleave")
-@spelled
-def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
-    """Repeat each element `repeats` times along an axis; of the flattened x without one.
-
-    `repeats` is a number, or a count for each place along the axis.
-
-    This is the Array API's `repeat`; PyTorch's `Tensor.repeat` is `tile` here.
-    """
-    x = as_tensor(x)
-    if axis is None:
-        x, axis = reshape(x, -1), 0
-    (axis,) = normalize_axes(axis, x.ndim, "repeat")
-    if not isinstance(repeats, int):
-        return _repeat_each(x, list(as_tensor(repeats).tolist()), axis)
-    shape = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
-    wide = broadcast_to(expand_dims(x, axis + 1), shape)
-    return reshape(wide, (*x.shape[:axis], x.shape[axis] * repeats, *x.shape[axis + 1 :]))
-
-
-def _repeat_each(x: Tensor, counts: list[int], axis: int) -> Tensor:
-    if len(counts) != x.shape[axis] or any(n < 0 for n in counts):
-        raise ShapeError(
-            located(
-                f"repeat: one count for each of {x.shape[axis]} places is needed; found {counts}. "
-                "For PyTorch's Tensor.repeat(sizes) use tile(sizes)"
-            )
-        )
-    rows = [i for i, n in enumerate(counts) for _ in builtins.range(n)]
-    return FUNCTIONS["take"](x, as_tensor(rows, dtype="int64"), axis=axis)
-
-
-@public()
-def pad(x: Any, pad_width: Any, mode: str = "constant", value: float = 0.0) -> Tensor:
-    """Add elements at both ends of axes.
-
-    Args:
-        pad_width: a number for all ends, (before, after) for all axes, or a pair for each axis.
-        mode: "constant", "reflect", "replicate" ("edge") or "circular" ("wrap").
-        value: what a constant padding is filled with.
-
-    Raises:
-        ShapeError: the widths do not match the axes, or reflect further than x reaches.
-    """
-    x = as_tensor(x)
-    widths = _pad_widths(pad_width, x)
-    if mode == "constant":
-        return _pad_constant(x, widths, value)
-    for axis, (before, after) in enumerate(widths):
-        if before or after:
-            x = _pad_axis(x, axis, before, after, mode)
-    return x
-
-
-def _pad_widths(given: Any, x: Tensor) -> list[tuple[int, int]]:
-    if isinstance(given, int):
-        return [(given, given)] * x.ndim
-    items = list(given)
-    if len(items) == 2 and all(isinstance(w, int) for w in items):
-        return [(items[0], items[1])] * x.ndim
-    if len(items) != x.ndim or any(isinstance(w, int) or len(w) != 2 for w in items):
-        raise ShapeError(
-            located(
-                f"pad: one (before, after) for each of {x.ndim} axes is needed; found {given!r}"
-            )
-        )
-    return [(before, after) for before, after in items]
-
-
-def _pad_constant(x: Tensor, widths: list[tuple[int, int]], value: float) -> Tensor:
-    for axis, (before, after) in enumerate(widths):  # negative widths cut
-        if before < 0 or after < 0:
-            x = _take_part(x, axis, max(-before, 0), x.shape[axis] - max(-after, 0), 1)
-    widths = [(max(b, 0), max(a, 0)) for b, a in widths]
-    shape = tuple([b + n + a for n, (b, a) in zip(x.shape, widths, strict=True)])
-    index = tuple([(b, b + n, 1) for n, (b, _) in zip(x.shape, widths, strict=True)])
-    wide = apply(place, x, index=index, shape=shape)
-    if value == 0:
-        return wide
-    ones = apply(place, as_tensor(x.backend.ones_like(x._value)), index=index, shape=shape)
-    return FUNCTIONS["where"](FUNCTIONS["equal"](ones, 0), value, wide)
-
-
-def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
-    n = x.shape[axis]
-    if mode == "reflect" and max(before, after) >= n:
-        raise ShapeError(
-            located(
-                f"pad: reflect needs less than {n} on axis {axis} of shape {x.shape}; "
-                f"found ({before}, {after})"
-            )
-        )
-    places = builtins.range(-before, n + after)
-    if mode == "reflect":
-        rows = [abs(i) if i < n else 2 * (n - 1) - i for i in places]
-    elif mode in ("replicate", "edge"):
-        rows = [min(max(i, 0), n - 1) for i in places]
-    elif mode in ("circular", "wrap"):
-        rows = [i % n for i in places]
-    else:
-        raise ShapeError(
-            located(f"pad: mode must be constant, reflect, replicate or circular; found {mode!r}")
-        )
-    return FUNCTIONS["take"](x, rows, axis=axis)
+    return tuple(squeeze(part(x, axis, i, i + 1, 1), axis) for i in builtins.range(x.shape[axis]))

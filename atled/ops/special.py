@@ -12,7 +12,7 @@ from atled.core.kinds import elementwise
 from atled.core.op import Sample
 from atled.core.surface import FUNCTIONS, public
 from atled.core.tensor import Tensor
-from atled.ops.elementwise import UNARY
+from atled.ops.elementwise import UNARY, softplus_
 
 ROOT_PI = math.sqrt(math.pi)
 
@@ -185,14 +185,14 @@ def erfc(x: Any) -> Tensor:
 )
 def softplus(x: Any, beta: float = 1.0) -> Tensor:
     """log(1 + exp(βx)) / β, without overflow."""
-    unit = FUNCTIONS["softplus_unit"]
-    return unit(x) if beta == 1 else unit(as_tensor(x) * beta) / beta
+    x = as_tensor(x)
+    return apply(softplus_, x) if beta == 1 else apply(softplus_, x * beta) / beta
 
 
 @public(samples=(Sample(((3, 4),)),), reference="reference.logsigmoid")
 def logsigmoid(x: Any) -> Tensor:
     """log(sigmoid(x)) without overflow."""
-    return -FUNCTIONS["softplus_unit"](-as_tensor(x))
+    return -apply(softplus_, -as_tensor(x))
 
 
 @public(domain=(0.1, 0.9), samples=(Sample(((3, 4),)),), reference="scipy.special.logit")

@@ -11,10 +11,11 @@ from atled.core.tensor import SCALARS, Tensor, wrap
 from atled.dtypes import int64
 from atled.errors import GradError, ShapeError, located
 from atled.ops.composite import floating, lerp
-from atled.ops.reduce import mean, norm, std
+from atled.ops.reduce import mean
 from atled.ops.select import take, take_along_axis, where
 from atled.ops.shape import broadcast_to, concat, moveaxis, narrow, reshape
 from atled.ops.sort import Sorted, sort
+from atled.ops.variance import norm, std
 
 ROW = (Sample(((3, 5),)), Sample(((3, 4),), {"axis": 0}))
 

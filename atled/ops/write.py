@@ -23,7 +23,7 @@ from atled.ops.index import (
     written,
 )
 from atled.ops.select import gather_along
-from atled.ops.shape import broadcast_to, moveaxis, narrow, reshape
+from atled.ops.shape import moveaxis, narrow, reshape
 
 MASK = [[True, False, True], [False, True, True]]
 

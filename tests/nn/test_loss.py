@@ -222,3 +222,16 @@ def test_loss_layers(backend):
     assert nn.GaussianNLLLoss(full=True)(x, y, x).shape == ()
     assert repr(nn.HuberLoss(delta=2.0)) == "HuberLoss(delta=2.0, reduction='mean')"
     assert list(nn.CrossEntropyLoss(at.ones(2)).state_dict()) == ["weight"]
+
+
+def test_the_worst_probability_still_learns():
+    p = at.tensor([0.0, 1.0], requires_grad=True)
+    loss = F.binary_cross_entropy(p, at.tensor([1.0, 0.0]), reduction="sum")
+    loss.backward()
+    assert loss.item() == 200.0
+    assert p.grad.tolist() == pytest.approx([-1e12, 1e12], rel=1e-6)
+
+
+def test_a_probability_outside_0_and_1_is_refused():
+    with pytest.raises(ValueError, match=r"lie in \[0, 1\]; found -1 to 2"):
+        F.binary_cross_entropy(at.tensor([2.0, -1.0]), at.ones(2))

@@ -253,6 +253,7 @@ class TorchBackend(TorchBorder):
         return torch.logsumexp(x, tuple(range(x.ndim)) if axis is None else axis, keepdims)
 
     def softmax(self, x: Any, *, axis: Any) -> Any:
+        axis = _only(axis)
         if isinstance(axis, int):
             return torch.softmax(x, axis)
         if x.numel() == 0:
@@ -261,6 +262,7 @@ class TorchBackend(TorchBorder):
         return e / self.sum(e, axis=axis, keepdims=True)
 
     def log_softmax(self, x: Any, *, axis: Any) -> Any:
+        axis = _only(axis)
         if isinstance(axis, int):
             return torch.log_softmax(x, axis)
         if x.numel() == 0:
@@ -351,6 +353,11 @@ def _conv_backward(g: Any, x: Any, w: Any, geometry: Any, groups: int, wanted: A
     return torch.ops.aten.convolution_backward(
         g, x, w, None, *geometry, False, none, groups, (*wanted, False)
     )
+
+
+def _only(axis: Any) -> Any:
+    """Return the axis in a tuple of one, else what was given: torch's fused kernels take an int."""
+    return axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
 
 
 def _unless_zero(function: Callable[..., Any], a: Any, b: Any) -> Any:

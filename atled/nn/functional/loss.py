@@ -114,17 +114,33 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
         target: y, of the same shape, in [0, 1].
         weight: a factor for each element (it broadcasts).
         reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: a probability is not in [0, 1].
     """
     check_same_shape(input, target, "binary_cross_entropy")
+    _check_probabilities(input)
     there, away = _bounded_log(input), _bounded_log(1 - input)
     values = -(target * there + (1 - target) * away)
     return reduced(values if weight is None else values * weight, reduction, "binary_cross_entropy")
 
 
 def _bounded_log(p: Tensor) -> Tensor:
-    """Return log p, but -100 (and slope 0) where it is less."""
+    """Return log p, but -100 where it is less, with PyTorch's slope of 10¹² there."""
     positive = p > math.exp(-100)
-    return at.where(positive, at.log(at.where(positive, p, 1.0)), -100.0)
+    steep = 1e12 * (p - p.detach()) - 100.0
+    return at.where(positive, at.log(at.where(positive, p, 1.0)), steep)
+
+
+def _check_probabilities(p: Tensor) -> None:
+    if p.size:
+        xp, value = p.backend, p._value
+        low, high = (float(xp.tolist(f(value, axis=None))) for f in (xp.min, xp.max))
+        if low < 0 or high > 1:
+            raise ValueError(located(
+                f"binary_cross_entropy: probabilities lie in [0, 1]; found {low:g} to {high:g}: "
+                "for logits use binary_cross_entropy_with_logits"
+            ))  # fmt: skip
 
 
 def binary_cross_entropy_with_logits(
