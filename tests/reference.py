@@ -331,3 +331,172 @@ def softmax_cross_entropy(x, onehot):
 
 def index_select(x, *, dim, index):
     return np.take(x, index, dim)
+
+
+def cut(x, *, sizes, axis, drop):
+    pieces = np.split(x, np.cumsum(sizes)[:-1], axis)
+    return tuple(p.squeeze(axis) if drop else p for p in pieces)
+
+
+# -- of public functions written with others; their arrays come first, in the order of a sample
+
+
+def expand(x, *, shape):
+    return np.broadcast_to(
+        x, [m if n == -1 else n for n, m in zip(shape, (1, *x.shape), strict=True)]
+    )
+
+
+def stack(*arrays, axis):
+    return np.stack(arrays, axis)
+
+
+def hstack(*arrays):
+    return np.hstack(arrays)
+
+
+def vstack(*arrays):
+    return np.vstack(arrays)
+
+
+def dstack(*arrays):
+    return np.dstack(arrays)
+
+
+def column_stack(*arrays):
+    return np.column_stack(arrays)
+
+
+def transpose(x, axis0=None, axis1=None):
+    return x.T if axis0 is None else np.swapaxes(x, axis0, axis1)
+
+
+def flatten(x, start_dim=0):
+    return x.reshape(*x.shape[:start_dim], -1)
+
+
+def unflatten(x, *, axis, sizes):
+    return x.reshape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :])
+
+
+def narrow(x, *, axis, start, length):
+    return np.take(x, np.arange(start, start + length), axis)
+
+
+def split(x, *, split_size, axis=0):
+    cuts = np.arange(split_size, x.shape[axis], split_size) if isinstance(split_size, int) else None
+    return np.split(x, np.cumsum(split_size)[:-1] if cuts is None else cuts, axis)
+
+
+def chunk(x, *, chunks):
+    return split(x, split_size=-(-len(x) // chunks))
+
+
+def diagonal(x, offset=0, dim1=0, dim2=1):
+    return np.diagonal(x, offset, dim1, dim2)
+
+
+def tile(x, *, repetitions):
+    return np.tile(x, repetitions)
+
+
+def pad(x, *, pad_width, mode="constant", value=0.0):
+    modes = {"replicate": "edge", "circular": "wrap"}
+    options = {"constant_values": value} if mode == "constant" else {}
+    return np.pad(x, pad_width, modes.get(mode, mode), **options)
+
+
+def _along(index, dim):
+    """Return index arrays for x[..., index[...], ...] along dim."""
+    places = list(np.indices(index.shape))
+    places[dim] = index
+    return tuple(places)
+
+
+def gather(x, index, *, dim):
+    return x[_along(index, dim)]
+
+
+def scatter(x, index, src, *, dim, accumulate=False):
+    out = x.copy()
+    for at in np.ndindex(*index.shape):
+        place = (*at[:dim], index[at], *at[dim + 1 :])
+        out[place] = src[at] + (out[place] if accumulate else 0)
+    return out
+
+
+def scatter_add(x, index, src, *, dim):
+    return scatter(x, index, src, dim=dim, accumulate=True)
+
+
+def index_copy(x, index, source, *, dim, accumulate=False):
+    out = np.moveaxis(x.copy(), dim, 0)
+    rows = np.moveaxis(
+        np.broadcast_to(source, (*x.shape[:dim], len(index), *x.shape[dim + 1 :])), dim, 0
+    )
+    for i, row in zip(index, rows, strict=True):
+        out[i] = row + (out[i] if accumulate else 0)
+    return np.moveaxis(out, 0, dim)
+
+
+def index_add(x, index, source, *, dim, alpha=1.0):
+    return index_copy(x, index, alpha * source, dim=dim, accumulate=True)
+
+
+def masked_fill(x, mask, value):
+    return np.where(mask, value, x)
+
+
+def masked_select(x, mask):
+    return x[mask]
+
+
+def index_put(x, values, *, indices, accumulate=False):
+    out = x.copy()
+    if accumulate:
+        np.add.at(out, tuple(indices), values)
+    else:
+        out[tuple(indices)] = values
+    return out
+
+
+def scatter_reduce(x, index, src, *, dim, reduce, include_self=True):
+    out = x.copy()
+    meeting = {}
+    for at in np.ndindex(*index.shape):
+        meeting.setdefault((*at[:dim], index[at], *at[dim + 1 :]), []).append(src[at])
+    how = {"sum": np.sum, "prod": np.prod, "mean": np.mean, "amax": np.max, "amin": np.min}[reduce]
+    for place, values in meeting.items():
+        out[place] = how([x[place], *values] if include_self else values)
+    return out
+
+
+def einsum(*arrays, equation):
+    return np.einsum(equation, *arrays)
+
+
+def conv_any(x, w, stride=1, padding=0, dilation=1, groups=1):
+    n = x.ndim - 2
+    return conv(
+        x, w, stride=(stride,) * n, padding=(padding,) * n, dilation=(dilation,) * n, groups=groups
+    )
+
+
+def conv_transpose(x, w, *, stride, output_padding):
+    size = (x.shape[2] - 1) * stride + w.shape[2] + output_padding
+    geometry = {"stride": (stride,), "padding": (0,), "dilation": (1,), "groups": 1}
+    return conv_input(x, w, shape=(x.shape[0], w.shape[1], size), **geometry)
+
+
+def topk(x, *, k, axis=-1, largest=True):
+    order = np.take(np.argsort(-x if largest else x, axis, kind="stable"), np.arange(k), axis)
+    return np.take_along_axis(x, order, axis), order
+
+
+def kthvalue(x, *, k):
+    order = np.argsort(x, -1)[..., k - 1]
+    return np.sort(x, -1)[..., k - 1], order
+
+
+def gelu_by_tanh(x, *, approximate):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))

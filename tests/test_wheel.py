@@ -35,7 +35,7 @@ def test_it_holds_the_package_and_its_data_only(wheel):
     assert {name.split("/")[0].split("-")[0] for name in names} == {"atled"}
     assert {"atled/data/digits.csv.gz", "atled/data/DIGITS.md"} <= set(names)
     ours = [name for name in names if name.startswith("atled/")]
-    assert {name[name.index(".") :] for name in ours} <= {".py", ".md", ".csv.gz", ".typed"}
+    assert {name[name.index(".") :] for name in ours} <= {".py", ".pyi", ".md", ".csv.gz", ".typed"}
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from atled import functions  # noqa: E402
 from atled.core import surface  # noqa: E402
 from atled.core.op import REGISTRY, Absent, Op  # noqa: E402
 from atled.core.tensor import Tensor  # noqa: E402
+from tests.exemptions import UNTESTED  # noqa: E402
 
 COLUMNS = ["operation", "kind", "reverse", "forward", "second order", "python", "numpy", "torch"]
 COLUMNS += ["derivative"]
@@ -154,9 +155,10 @@ def operations_page() -> str:
     lines = ["# Operations", "", HEAD.replace("# ", "<!-- ").rstrip() + " -->", ""]
     lines += [
         "Every operation is one record; its derivative is written once and runs on every backend,",
-        "in reverse and in forward mode, at any order. The tests run each cell of this table:",
+        "in reverse and in forward mode, at any order. The tests made from the records run each ✓:",
         "values against an independent implementation, both modes at first and second order",
-        "against central differences, on the python, numpy and torch backends.",
+        "against central differences, on the python, numpy and torch backends. – is a derivative",
+        "that does not exist; ○ is left to a test written by hand, which the last column names.",
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|---" * len(COLUMNS) + "|",
@@ -186,13 +188,16 @@ def operations_page() -> str:
 
 
 def _operation_row(name: str, op: Op, texts: list[str]) -> str:
+    tested = "✓" if op.samples and name not in UNTESTED else "○"
     if isinstance(op.derivative, Absent):
         cells = ["–"] * 3
         rule = f"none: {op.derivative.reason}"
     else:
-        cells = ["✓"] * 3
+        cells = [tested] * 3
         rule = "<br>".join(f"`{t}`" for t in texts)
-    row = [f"`{name}`", op.kind, *cells, "✓", "✓", "✓", rule.replace("|", "\\|")]
+    if tested == "○":
+        rule += f" (not generated: {UNTESTED.get(name, 'it has no sample')})"
+    row = [f"`{name}`", op.kind, *cells, *[tested] * 3, rule.replace("|", "\\|")]
     return "| " + " | ".join(row) + " |"
 
 

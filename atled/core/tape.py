@@ -286,8 +286,15 @@ def push_tangents(
 
 
 def free(nodes: list[Node]) -> None:
-    """Drop what the nodes keep; leaves stay."""
+    """Drop what the nodes keep.
+
+    Leaves stay, and so does a node of several results that keeps no array: a walk from another
+    of its results (the next row of an iteration) may pass it still.
+    """
     for node in nodes:
+        bare = type(node.saved) is tuple and not any(hasattr(v, "shape") for v in node.saved)
+        if bare and node.shape is None and node.port is None:
+            continue
         if node.derivative is not None:
             node.saved = None
             node.parents = ()

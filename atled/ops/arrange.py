@@ -27,6 +27,7 @@ from atled.ops.shape import (
     moveaxis,
     narrow,
     reshape,
+    split,
     transpose,
 )
 
@@ -53,7 +54,7 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     return kinds.broadcast_shapes(*sizes, name="broadcast_shapes") if sizes else ()
 
 
-@public(method=False)
+@public(method=False, samples=(Sample(((3, 1), (4,))),), reference="numpy.broadcast_arrays")
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """Return the Tensors broadcast to their common shape (PyTorch's name)."""
     return tuple(broadcast_arrays(*tensors))
@@ -113,26 +114,33 @@ def block_diag(*tensors: Any) -> Tensor:
     return concat(rows, 0)
 
 
-@public(method=False)
+@public(
+    method=False,
+    samples=(
+        Sample(((2,), (3,))),
+        Sample(((2, 1), (2, 3))),
+    ),
+    reference="reference.hstack",
+)
 def hstack(arrays: Any) -> Tensor:
     """Join side by side: along the second axis, or the first of vectors."""
     parts = [atleast_1d(x) for x in arrays]
     return concat(parts, 0 if parts[0].ndim == 1 else 1)
 
 
-@public("row_stack", method=False)
+@public("row_stack", method=False, samples=(Sample(((3,), (2, 3))),), reference="reference.vstack")
 def vstack(arrays: Any) -> Tensor:
     """Join one above the other: along the first axis, vectors as rows."""
     return concat([atleast_2d(x) for x in arrays], 0)
 
 
-@public(method=False)
+@public(method=False, samples=(Sample(((3,), (3,))),), reference="reference.dstack")
 def dstack(arrays: Any) -> Tensor:
     """Join behind one another: along the third axis."""
     return concat([atleast_3d(x) for x in arrays], 2)
 
 
-@public(method=False)
+@public(method=False, samples=(Sample(((3,), (3, 2))),), reference="reference.column_stack")
 def column_stack(arrays: Any) -> Tensor:
     """Join matrices side by side, vectors as columns."""
     parts = [as_tensor(x) for x in arrays]
@@ -142,7 +150,13 @@ def column_stack(arrays: Any) -> Tensor:
 # -- cutting
 
 
-@public()
+@public(
+    samples=(
+        Sample(((5, 2),), {"indices_or_sections": 3}),
+        Sample(((2, 5),), {"indices_or_sections": (1, 1, 4), "axis": 1}),
+    ),
+    reference="numpy.array_split",
+)
 @spelled
 def tensor_split(x: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
     """Cut along an axis into so many parts of nearly equal length, or before the given places.
@@ -162,23 +176,25 @@ def tensor_split(x: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Tenso
     else:
         cuts = [range(n)[:i].stop for i in given]  # negative and too large, as in a slice
     ends = [0, *cuts, n]
+    if cuts == sorted(cuts):
+        return split(x, [b - a for a, b in pairwise(ends)], axis)
     return tuple([narrow(x, axis, a, max(b - a, 0)) for a, b in pairwise(ends)])
 
 
-@public()
+@public(samples=(Sample(((2, 4),), {"indices_or_sections": 2}),))
 def hsplit(x: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """Cut along the second axis, or the first of a vector; see `tensor_split`."""
     x = as_tensor(x)
     return _equal_split(x, indices_or_sections, 0 if x.ndim == 1 else 1, "hsplit")
 
 
-@public()
+@public(samples=(Sample(((4, 2),), {"indices_or_sections": (1, 3)}),))
 def vsplit(x: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """Cut along the first axis of at least two; see `tensor_split`."""
     return _equal_split(as_tensor(x), indices_or_sections, 0, "vsplit", 2)
 
 
-@public()
+@public(samples=(Sample(((2, 1, 4),), {"indices_or_sections": 2}),))
 def dsplit(x: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """Cut along the third axis; see `tensor_split`."""
     return _equal_split(as_tensor(x), indices_or_sections, 2, "dsplit", 3)

@@ -89,7 +89,7 @@ def _in_backend(x: Tensor, name: str) -> Tensor:
     return wrap(backend.reshape(moved, shape=x.shape))
 
 
-@public()
+@public(samples=(Sample(((2, 3),)),), reference="numpy.copy")
 def clone(x: Tensor) -> Tensor:
     """Return the same value as a new Tensor; gradients flow through."""
     if x.requires_grad:

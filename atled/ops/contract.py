@@ -1,7 +1,7 @@
-"""Contractions: products summed over shared axes. `matmul` and `conv` are bilinear records.
+"""Contractions: products summed over shared axes.
 
-The three convolutions are each other's transposes, so that any order of derivative is there:
-conv(x, w) → y, conv_input(y, w) → x, conv_weight(x, y) → w.
+`matmul` is the one bilinear record; `dot`, `tensordot`, `einsum` and the others bring their
+operands into its form. Convolutions are in `conv.py`.
 """
 
 import math
@@ -52,7 +52,14 @@ matmul_ = bilinear(
 )
 
 
-@public()
+@public(
+    samples=(
+        Sample(((3,), (3, 4))),
+        Sample(((2, 3), (3,))),
+        Sample(((3,), (3,))),
+        Sample(((5, 2, 3), (3, 1))),
+    )
+)
 def matmul(a: Any, b: Any) -> Tensor:
     """Matrix product over the last axis of a and the last but one of b; 1-d operands as vectors.
 
@@ -83,7 +90,7 @@ def _needs(name: str, ndims: tuple[int, int], a: Tensor, b: Tensor) -> None:
         )
 
 
-@public()
+@public(samples=(Sample(((2, 3), (3, 4))),), reference="numpy.matmul")
 def mm(a: Any, b: Any) -> Tensor:
     """Product of two matrices."""
     a, b = as_tensor(a), as_tensor(b)
@@ -91,7 +98,7 @@ def mm(a: Any, b: Any) -> Tensor:
     return matmul(a, b)
 
 
-@public()
+@public(samples=(Sample(((5, 2, 3), (5, 3, 4))),), reference="numpy.matmul")
 def bmm(a: Any, b: Any) -> Tensor:
     """Products of two stacks of matrices of equal length."""
     a, b = as_tensor(a), as_tensor(b)
@@ -99,7 +106,7 @@ def bmm(a: Any, b: Any) -> Tensor:
     return matmul(a, b)
 
 
-@public()
+@public(samples=(Sample(((2, 3), (3,))),), reference="numpy.matmul")
 def mv(a: Any, b: Any) -> Tensor:
     """Product of a matrix and a vector."""
     a, b = as_tensor(a), as_tensor(b)
@@ -107,7 +114,13 @@ def mv(a: Any, b: Any) -> Tensor:
     return matmul(a, b)
 
 
-@public()
+@public(
+    samples=(
+        Sample(((2, 3), (3, 4))),
+        Sample(((2, 3), (5, 3, 4))),
+        Sample(((), (2,))),
+    )
+)
 def dot(a: Any, b: Any) -> Tensor:
     """Sum of products over the last axis of a and the last but one of b, as NumPy's dot."""
     a, b = as_tensor(a), as_tensor(b)
@@ -123,7 +136,7 @@ def vecdot(a: Any, b: Any, axis: int = -1) -> Tensor:
     return FUNCTIONS["sum"](apply(multiply, as_tensor(a), as_tensor(b)), axis=axis)
 
 
-@public("ger")
+@public("ger", samples=(Sample(((2,), (3,))),))
 def outer(a: Any, b: Any) -> Tensor:
     """All products of an element of a with one of b (both flattened)."""
     a, b = reshape(as_tensor(a), -1), reshape(as_tensor(b), -1)
@@ -163,7 +176,22 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
 # -- einsum
 
 
-@public(method=False)
+@public(
+    method=False,
+    samples=(
+        *[
+            Sample(shapes, {"equation": e})
+            for e, shapes in (
+                ("ij,jk->ik", ((2, 3), (3, 4))),
+                ("bij,bjk,k->bi", ((2, 3, 4), (2, 4, 2), (2,))),
+                ("...ii->...i", ((2, 3, 3),)),
+                ("ij->", ((2, 3),)),
+                ("i,j", ((2,), (3,))),
+            )
+        ],
+    ),
+    reference="reference.einsum",
+)
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Sum products over named axes: ``einsum("bij,bjk->bik", a, b)``, with ``...`` for the rest.
 

@@ -1,7 +1,9 @@
 """Convolution over one to three spatial axes, as PyTorch defines it (a cross-correlation).
 
-The portable forwards take the image apart into patches, one strided slice for each place of the
-kernel, and multiply matrices; a backend may bring its own under the same names.
+Three bilinear records are each other's transposes, so that any order of derivative is there:
+conv(x, w) → y, conv_input(y, w) → x, conv_weight(x, y) → w. Their portable forwards take the image
+apart into patches, one strided slice for each place of the kernel, and multiply matrices; a
+backend may bring its own under the same names.
 
 Shapes: x (N, C, *spatial), w (O, C / groups, *kernel), y (N, O, *out) with
 out = ⌊(n + 2·padding - dilation·(k - 1) - 1) / stride⌋ + 1.
@@ -88,6 +90,8 @@ def _forward(xp: Any, x: Any, w: Any, **static: Any) -> Any:
     out = _out_sizes(
         x.shape[2:], w.shape[2:], static["stride"], static["padding"], static["dilation"]
     )
+    if min(out, default=1) < 1:
+        raise ShapeError("conv: the kernel does not fit the padded input")
     columns = _patches(xp, x, w.shape[2:], out, static, groups)
     rows = xp.reshape(w, shape=(groups, o // groups, math.prod(w.shape[1:])))
     y = xp.reshape(xp.matmul(rows, columns), shape=(o, x.shape[0], *out))
@@ -220,7 +224,14 @@ conv_weight = bilinear(
 )
 
 
-@public(method=False)
+@public(
+    method=False,
+    samples=(
+        Sample(((2, 2, 6), (3, 2, 2)), {"stride": 2, "padding": 1}),
+        Sample(((1, 2, 4, 5), (2, 1, 2, 3)), {"groups": 2}),
+    ),
+    reference="reference.conv_any",
+)
 def conv(
     x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> Tensor:
@@ -238,7 +249,11 @@ def conv(
     return apply(conv_, x, w, stride=each[0], padding=each[1], dilation=each[2], groups=groups)
 
 
-@public(method=False)
+@public(
+    method=False,
+    samples=(Sample(((2, 3, 3), (3, 2, 2)), {"stride": 2, "output_padding": 1}),),
+    reference="reference.conv_transpose",
+)
 def conv_transpose(
     x: Any,
     w: Any,

@@ -10,6 +10,7 @@ from typing import Any
 from atled.backends.protocol import current, default_dtype, load, namespace_of
 from atled.config import settings
 from atled.core.apply import apply, as_tensor
+from atled.core.op import Sample
 from atled.core.surface import FUNCTIONS, public
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import DType, as_dtype, bool_, int64
@@ -262,14 +263,14 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = 
 # -- triangles, diagonals, grids
 
 
-@public()
+@public(samples=(Sample(((2, 3, 4),), {"k": -1}),))
 def tril(x: Any, k: int = 0) -> Tensor:
     """Return the matrix x with zeros above the k-th diagonal."""
     x = as_tensor(x)
     return FUNCTIONS["where"](_below(x, k), x, 0)
 
 
-@public()
+@public(samples=(Sample(((2, 3, 4),), {"k": 1}),))
 def triu(x: Any, k: int = 0) -> Tensor:
     """Return the matrix x with zeros below the k-th diagonal."""
     x = as_tensor(x)
@@ -284,7 +285,13 @@ def _below(x: Tensor, k: int) -> Tensor:
     return wrap(xp.reshape(xp.arange(n, device=x.device), shape=(1, n)) <= rows + k)
 
 
-@public()
+@public(
+    samples=(
+        Sample(((3, 4),)),
+        Sample(((3, 2, 4),), {"offset": 1, "dim1": 0, "dim2": 2}),
+    ),
+    reference="reference.diagonal",
+)
 def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """Return the diagonal over two axes, as the last axis of the result."""
     x = as_tensor(x)
@@ -297,7 +304,12 @@ def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     return FUNCTIONS["moveaxis"](picked, 0, -1)
 
 
-@public()
+@public(
+    samples=(
+        Sample(((3,),), {"k": 1}),
+        Sample(((3, 4),), {"k": -1}),
+    )
+)
 def diag(x: Any, k: int = 0) -> Tensor:
     """Return the k-th diagonal of a matrix, or the matrix with a vector on that diagonal."""
     x = as_tensor(x)
@@ -310,13 +322,19 @@ def diag(x: Any, k: int = 0) -> Tensor:
     return apply(scatter, x, line + max(-k, 0), line + max(k, 0), shape=(n, n))
 
 
-@public()
+@public(samples=(Sample(((3, 4),), {"offset": 1}),))
 def trace(x: Any, offset: int = 0) -> Tensor:
     """Sum the diagonal of a matrix (of the first two axes)."""
     return FUNCTIONS["sum"](diagonal(x, offset), axis=-1)
 
 
-@public(method=False)
+@public(
+    method=False,
+    samples=(
+        Sample(((3,), (2,))),
+        Sample(((3,), (2,)), {"indexing": "ij"}),
+    ),
+)
 def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
     """Return coordinate grids of one-dimensional arrays ("xy" or "ij" order of axes)."""
     tensors = [as_tensor(a) for a in arrays]

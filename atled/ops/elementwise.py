@@ -43,16 +43,14 @@ multiply = elementwise(
     aliases=("mul",),
     doc="Multiply element by element: a · b.",
 )
-divide = elementwise(
+divide_ = elementwise(
     "divide",
     [lambda xp, b: 1 / b, lambda xp, b, y: -y / b],
     weak=True,
+    door=False,
     samples=PAIRS,
     domain=(0.5, 2.0),
-    aliases=(
-        "div",
-        "true_divide",
-    ),
+    aliases=("div", "true_divide"),
     doc="Divide: a / b; integers give floats.",
 )
 negative = elementwise(
@@ -435,7 +433,16 @@ def _sigmoid(xp: Any, x: Any) -> Any:
 # -- doors that a record's kind cannot make
 
 
-@public()
+@public("div", "true_divide")
+def divide(a: Any, b: Any) -> Tensor:
+    """Divide: a / b, by the rules of floating numbers also at 0; integers give floats."""
+    if type(b) in (float, int) and b == 0 and isinstance(a, Tensor):  # Python's 1 / 0 would raise
+        zero = as_tensor(float(b), dtype=a.dtype if a.dtype.is_floating_point else None)
+        b = zero.to(a)
+    return apply(divide_, a, b)
+
+
+@public(domain=(0.5, 2.0), samples=(*PAIRS,))
 def pow(a: Any, b: Any) -> Tensor:
     """Raise to a power: a^b. A constant exponent has a cheaper rule, n·xⁿ⁻¹."""
     if type(b) not in (int, float) or not isinstance(a, Tensor):
@@ -480,10 +487,10 @@ def round(x: Any, decimals: int = 0) -> Tensor:
     if decimals == 0:
         return apply(round_, x)
     scale = 10.0**decimals
-    return apply(divide, apply(round_, apply(multiply, x, scale)), scale)
+    return apply(divide_, apply(round_, apply(multiply, x, scale)), scale)
 
 
-@public(method=True)
+@public(method=True, samples=(Sample(((2, 3),)),))
 def positive(x: Any) -> Tensor:
     """Return x itself: +x."""
     return as_tensor(x)

@@ -65,11 +65,11 @@ def _written_spec(name: str) -> Any:
     return infer
 
 
-def _read(xp: Any, g: Any, indices: Any) -> Any:
+def _gathered(xp: Any, g: Any, indices: Any) -> Any:
     return xp.gather_nd(g, *indices)
 
 
-def _spread(xp: Any, t: Any, indices: Any, x_shape: Any) -> Any:
+def _scattered(xp: Any, t: Any, indices: Any, x_shape: Any) -> Any:
     return xp.scatter_nd(t, *indices, shape=tuple(x_shape))
 
 
@@ -83,8 +83,8 @@ scatter_add_ = opaque(
     inputs=("x", "v", "*indices"),
     operands="any",
     infer=_written_spec("scatter_nd_add"),
-    vjps=[lambda xp, g: g, _read, None],
-    jvps=[lambda xp, t: t, _spread, None],
+    vjps=[lambda xp, g: g, _gathered, None],
+    jvps=[lambda xp, t: t, _scattered, None],
     samples=(Sample(((3, 4), (3, 4), ROWS)),),
     reference="reference.scatter_nd_add",
     doc="A copy of x with v added at [i₀, i₁, …]; repeated places add up.",
@@ -94,8 +94,8 @@ scatter_set_ = opaque(
     inputs=("x", "v", "*indices"),
     operands="any",
     infer=_written_spec("scatter_nd_set"),
-    vjps=[_cleared, _read, None],
-    jvps=[_cleared, _spread, None],
+    vjps=[_cleared, _gathered, None],
+    jvps=[_cleared, _scattered, None],
     samples=(Sample(((3, 4), (2, 4), [2, 0])),),
     reference="reference.scatter_nd_set",
     doc="A copy of x with v written at [i₀, i₁, …], places that must not repeat.",
@@ -293,8 +293,8 @@ def assigned(x: Tensor, index: Any, value: Any) -> Tensor:
     if _is_mask(index) and index.shape == x.shape and as_tensor(value).ndim == 0:
         return FUNCTIONS["where"](index, FUNCTIONS["astype"](beside(value, x), x.dtype), x)
     places = wrap(_iota_like(x))
-    flat = reshape(getitem(places, index), -1)
-    target = getitem(places, index).shape
+    part = getitem(places, index)
+    flat, target = reshape(part, -1), part.shape
     v = FUNCTIONS["astype"](beside(value, x), x.dtype)
     if v.shape != target:
         try:
@@ -303,7 +303,11 @@ def assigned(x: Tensor, index: Any, value: Any) -> Tensor:
             raise ShapeError(
                 located(f"assignment: a value of shape {v.shape} does not fit a part of {target}")
             ) from None
-    return reshape(written(reshape(x, -1), reshape(v, -1), [flat], "assignment"), x.shape)
+    if _is_basic(index):  # no place twice
+        changed = apply(scatter_set_, reshape(x, -1), reshape(v, -1), flat)
+    else:
+        changed = written(reshape(x, -1), reshape(v, -1), [flat], "assignment")
+    return reshape(changed, x.shape)
 
 
 # -- a copy with some places written, for the functions of `select.py` and `write.py`
@@ -323,8 +327,11 @@ def written(x: Tensor, value: Any, places: list[Tensor], name: str, add: bool = 
     if add:
         return apply(scatter_add_, x, v, *places)
     lead, xp = math.prod(x.shape[:k]), x.backend
-    line = wrap(xp.reshape(xp.arange(lead, device=x.device), shape=x.shape[:k]))
-    flat = reshape(line if k == 0 else apply(gather, line, *places), -1)
+    flat = places[0]
+    if k > 1:
+        line = xp.reshape(xp.arange(lead, device=x.device), shape=x.shape[:k])
+        flat = apply(gather, wrap(line), *places)
+    flat = reshape(flat, -1)
     won = _last_writers(flat, lead)
     if won is not None:
         v = apply(gather, reshape(v, (flat.size, *x.shape[k:])), won)
@@ -360,6 +367,8 @@ def fitting(value: Any, x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
 
 def _last_writers(flat: Tensor, size: int) -> Tensor | None:
     """Return which of the writes to `flat` places are not overwritten; None if all stay."""
+    if flat.size < 2:
+        return None
     xp, places = flat.backend, flat._value
     order = xp.arange(flat.size, device=flat.device)
     blank = xp.full((size,), -1, dtype=int64, device=flat.device)
@@ -386,9 +395,12 @@ def _iota_like(x: Tensor) -> Any:
 def _read(x: Tensor, index: Any) -> Tensor:
     """Return x[index] (see `getitem`), marked as a part unless NumPy would make a copy."""
     y = getitem(x, index)
+    return as_part(y, "a part x[...]") if _is_basic(index) and y is not x else y
+
+
+def _is_basic(index: Any) -> bool:
     items = index if isinstance(index, tuple) else (index,)
-    basic = all(type(item) in (int, slice) or item is None or item is Ellipsis for item in items)
-    return as_part(y, "a part x[...]") if basic and y is not x else y
+    return all(type(item) in (int, slice) or item is None or item is Ellipsis for item in items)
 
 
 def _write(x: Tensor, index: Any, value: Any) -> None:

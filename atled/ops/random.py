@@ -103,10 +103,13 @@ class Generator:
         """Draw two arrays of `count` 32-bit words (int64) and move on."""
         start = self._counter
         self._counter += count
-        low = xp.arange(count, dtype=int64, device=device) + (start & MASK)
-        high = (low >> 32) + ((start >> 32) & MASK)
         key = (self._seed & MASK, self._seed >> 32)
-        return xp.random_bits(low & MASK, high & MASK, key=key)
+        first, above = start & MASK, start >> 32 & MASK
+        low = xp.arange(first, first + count, dtype=int64, device=device)
+        if first + count <= MASK + 1:  # the rule: one high word for all
+            high = xp.full((1,), above, dtype=int64, device=device)
+            return xp.random_bits(low, xp.broadcast_to(high, shape=(count,)), key=key)
+        return xp.random_bits(low & MASK, ((low >> 32) + above) & MASK, key=key)
 
 
 default_generator = Generator()

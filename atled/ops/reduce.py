@@ -251,16 +251,22 @@ def _exp_shifted(xp: Any, x: Any, axis: Any) -> Any:
 
 
 def _softmax(xp: Any, x: Any, *, axis: Any) -> Any:
+    if 0 in x.shape:
+        return x
     e = _exp_shifted(xp, x, axis)
     return e / xp.sum(e, axis=axis, keepdims=True)
 
 
 def _log_softmax(xp: Any, x: Any, *, axis: Any) -> Any:
+    if 0 in x.shape:
+        return x
     shifted = x - xp.max(x, axis=axis, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 
 def _logsumexp(xp: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
+    if 0 in x.shape:
+        return xp.log(xp.sum(x, axis=axis, keepdims=keepdims))
     top = xp.max(x, axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
     total = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
@@ -304,7 +310,13 @@ logsumexp = reduction(
 )
 
 
-@public(samples=())
+@public(
+    samples=(
+        Sample(((3, 4),), {"axis": -1}),
+        Sample(((3, 4),), {"axis": 0}),
+    ),
+    reference="scipy.special.softmax",
+)
 @spelled
 def softmax(x: Any, axis: int = -1) -> Tensor:
     """Normalise exponentials to a sum of one: eˣ / Σ eˣ over `axis`."""
@@ -312,7 +324,7 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
     return apply(softmax_, x, axis=normalize_axes(axis, x.ndim, "softmax"))
 
 
-@public()
+@public(samples=(Sample(((3, 4),), {"axis": 0}),), reference="scipy.special.log_softmax")
 @spelled
 def log_softmax(x: Any, axis: int = -1) -> Tensor:
     """Return log(softmax(x)) over `axis`, computed as x - logsumexp(x)."""
@@ -320,14 +332,14 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
     return apply(log_softmax_, x, axis=normalize_axes(axis, x.ndim, "log_softmax"))
 
 
-@public("cumsum")
+@public("cumsum", samples=(Sample(((3, 4),), {"axis": -1}),))
 @spelled
 def cumulative_sum(x: Any, axis: int | None = None) -> Tensor:
     """Add up along an axis; the axis may be left out for one-dimensional x."""
     return _scan(cumsum, x, axis)
 
 
-@public("cumprod")
+@public("cumprod", samples=(Sample(((3, 4),), {"axis": -1}),))
 @spelled
 def cumulative_prod(x: Any, axis: int | None = None) -> Tensor:
     """Multiply up along an axis; the axis may be left out for one-dimensional x."""
@@ -381,7 +393,12 @@ def _arg(op: Any, x: Any, axis: int | None, keepdims: bool) -> Tensor:
 # -- composites
 
 
-@public()
+@public(
+    samples=(
+        Sample(((3, 4),)),
+        Sample(((3, 4),), {"axis": -1, "keepdims": True}),
+    )
+)
 @spelled
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Average over axes: Σx / n; integers give the default floating dtype."""

@@ -4,13 +4,19 @@ from typing import Any
 
 from atled.core.apply import apply, as_tensor
 from atled.core.kinds import normalize_axes
+from atled.core.op import Sample
 from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor
 from atled.errors import ShapeError, located
 from atled.ops.shape import broadcast_to, concat, expand_dims, part, place, reshape, sizes_of
 
 
-@public()
+@public(
+    samples=(
+        Sample(((3, 4),), {"shift": 5}),
+        Sample(((3, 4),), {"shift": (1, -2), "axis": (0, 1)}),
+    )
+)
 @spelled
 def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
     """Shift elements along axes; those that leave come back at the other end."""
@@ -26,7 +32,7 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
     return x
 
 
-@public()
+@public(samples=(Sample(((2, 3),), {"repetitions": (2, 1, 3)}),), reference="reference.tile")
 def tile(x: Any, repetitions: Any, *rest: int) -> Tensor:
     """Lay copies of x side by side, `repetitions` along each axis."""
     x = as_tensor(x)
@@ -40,15 +46,25 @@ def tile(x: Any, repetitions: Any, *rest: int) -> Tensor:
     return reshape(wide, [t * m for t, m in zip(times, shape, strict=True)])
 
 
-@public("repeat_interleave")
+@public(
+    "repeat_interleave",
+    samples=(
+        Sample(((2, 3),), {"repeats": 2, "axis": 1}),
+        Sample(((2, 3),), {"repeats": 2}),
+        Sample(((3, 2),), {"repeats": [1, 0, 2], "axis": 0}),
+    ),
+)
 @spelled
-def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
+def repeat(x: Any, repeats: Any, axis: int | None = None, *sizes: int) -> Tensor:
     """Repeat each element `repeats` times along an axis; of the flattened x without one.
 
     `repeats` is a number, or a count for each place along the axis.
 
     This is the Array API's `repeat`; PyTorch's `Tensor.repeat` is `tile` here.
     """
+    if sizes:
+        given = (repeats, axis, *sizes)
+        raise TypeError(f"repeat(x, n, axis) repeats elements; PyTorch's x.repeat{given} is x.tile")
     x = as_tensor(x)
     if axis is None:
         x, axis = reshape(x, -1), 0
@@ -72,7 +88,16 @@ def _repeat_each(x: Tensor, counts: list[int], axis: int) -> Tensor:
     return FUNCTIONS["take"](x, as_tensor(rows, dtype="int64"), axis=axis)
 
 
-@public()
+@public(
+    samples=(
+        *[
+            Sample(((3, 4),), {"pad_width": ((2, 1), (0, 3)), "mode": m})
+            for m in ("constant", "reflect", "replicate", "circular")
+        ],
+        Sample(((3, 4),), {"pad_width": 1, "value": 2.0}),
+    ),
+    reference="reference.pad",
+)
 def pad(x: Any, pad_width: Any, mode: str = "constant", value: float = 0.0) -> Tensor:
     """Add elements at both ends of axes.
 

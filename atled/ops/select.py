@@ -47,7 +47,7 @@ nonzero_ = constant(
 )
 
 
-@public()
+@public(samples=(Sample(([[True, False], [False, True]], (2, 2), ())),))
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """Return a where the condition is true, b elsewhere; the three broadcast.
 
@@ -148,7 +148,7 @@ def _grid(x: Tensor, axis: int, indices: Tensor) -> list[Tensor]:
     return out
 
 
-@public("take_along_dim")
+@public("take_along_dim", samples=(Sample(((3, 4), [[2, 0], [1, 1], [0, 3]]), {"axis": 1}),))
 @spelled
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
     """Return x[..., indices[...], ...] along one axis; the other axes broadcast.
@@ -171,7 +171,11 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
     return apply(gather, x, *_grid(x, axis, places))
 
 
-@public(name="gather")
+@public(
+    name="gather",
+    samples=(Sample(((3, 4), [[2, 0], [1, 1]]), {"dim": 1}),),
+    reference="reference.gather",
+)
 def gather_along(x: Any, dim: int, index: Any) -> Tensor:
     """Return x[..., index[...], ...] along `dim` (PyTorch's gather: the index may be smaller)."""
     x = as_tensor(x)
@@ -179,13 +183,22 @@ def gather_along(x: Any, dim: int, index: Any) -> Tensor:
     return apply(gather, x, *_grid(x, dim, as_indices(index, x.shape[dim], "gather")))
 
 
-@public()
+@public(
+    samples=(
+        Sample(((3, 4), [[2, 0, 1]], (2, 4)), {"dim": 0}),
+        Sample(((3, 4), [[1, 1, 2]], (1, 3)), {"dim": 1}),
+    ),
+    reference="reference.scatter",
+)
 def scatter(x: Any, dim: int, index: Any, src: Any) -> Tensor:
     """Return x with src written at index along `dim` (PyTorch's scatter)."""
     return _scattered(False, x, dim, index, src, "scatter")
 
 
-@public()
+@public(
+    samples=(Sample(((3, 4), [[1, 1, 2], [0, 0, 0]], (2, 3)), {"dim": 1}),),
+    reference="reference.scatter_add",
+)
 def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
     """Return x with src added at index along `dim`; repeated places add up (PyTorch's)."""
     return _scattered(True, x, dim, index, src, "scatter_add")
@@ -201,20 +214,26 @@ def _scattered(add: bool, x: Any, dim: int, index: Any, src: Any, name: str) -> 
     return written(x, v, _grid(x, dim, places), name, add)
 
 
-@public()
+@public(
+    samples=(
+        Sample(((3, 4), [1, 1], (3, 2)), {"dim": 1, "alpha": 0.5}),
+        Sample(((3, 4), [2, 0], (4,)), {"dim": 0}),
+    ),
+    reference="reference.index_add",
+)
 def index_add(x: Any, dim: int, index: Any, source: Any, alpha: float = 1.0) -> Tensor:
     """Return x with alpha·source added at index along `dim`; repeated places add up."""
     v = source if alpha == 1.0 else FUNCTIONS["multiply"](as_tensor(source), alpha)
     return _indexed(True, x, dim, index, v, "index_add")
 
 
-@public()
+@public(samples=(Sample(((3, 4), [1, 1], (3, 2)), {"dim": 1}),), reference="reference.index_copy")
 def index_copy(x: Any, dim: int, index: Any, source: Any) -> Tensor:
     """Return x with source written at index along `dim`."""
     return _indexed(False, x, dim, index, source, "index_copy")
 
 
-@public()
+@public(samples=(Sample(((3, 4), [1, 3], ()), {"dim": 1}),), reference="reference.index_copy")
 def index_fill(x: Any, dim: int, index: Any, value: Any) -> Tensor:
     """Return x with a number, or a 0-d Tensor, written at index along `dim`."""
     return _indexed(False, x, dim, index, value, "index_fill")
@@ -233,7 +252,10 @@ def _indexed(add: bool, x: Any, dim: int, index: Any, source: Any, name: str) ->
 # -- by condition or place
 
 
-@public()
+@public(
+    samples=(Sample(((2, 2), [[True, False], [False, True]], ())),),
+    reference="reference.masked_fill",
+)
 def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
     """Return x with `value` where the mask is true."""
     x = as_tensor(x)
@@ -241,14 +263,22 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
     return where(mask, v, x)
 
 
-@public()
+@public(
+    samples=(Sample(((2, 2), [[True, False], [True, True]])),), reference="reference.masked_select"
+)
 def masked_select(x: Any, mask: Any) -> Tensor:
     """Return the elements of x where the mask is true, one-dimensional."""
     x, mask = FUNCTIONS["broadcast_arrays"](as_tensor(x), as_tensor(mask))
     return getitem(x, mask)
 
 
-@public()
+@public(
+    samples=(
+        Sample(((3, 4), (2,)), {"indices": ([0, 2], [1, 1])}),
+        Sample(((3, 4), ()), {"indices": ([0, 0], [1, 1]), "accumulate": True}),
+    ),
+    reference="reference.index_put",
+)
 def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
     """Return x with values written, or added, at the places of index arrays (PyTorch's)."""
     x = as_tensor(x)

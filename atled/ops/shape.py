@@ -1,17 +1,20 @@
 """Moving elements without computing: reshape, permute, broadcast, slice, place, concat.
 
-Six movements are records; every other name here is written with them. `slice` and `place` are
-each other's transposes, and with strides (also negative ones) they make flip, pad (`repeat.py`) and split.
+Six movements are records, and `cut` into several pieces; every other name here is written with
+them. `slice` and `place` are each other's transposes, and with strides (also negative ones) they
+make flip, pad and more.
 """
 
 import builtins
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from atled.core.apply import apply, as_tensor
 from atled.core.kinds import (
     broadcast_shapes,
+    linear,
     movement,
     normalize_axes,
     opaque,
@@ -106,6 +109,62 @@ concat_ = opaque(
 )
 
 
+# -- cutting: one node with a result for each piece, so that n pieces cost n, not n²
+
+
+def _cut(xp: Any, x: Any, *, sizes: tuple[int, ...], axis: int, drop: bool) -> tuple[Any, ...]:
+    ends = list(accumulate(sizes))
+    index = [(0, n, 1) for n in x.shape]
+    pieces = []
+    for size, end in zip(sizes, ends, strict=True):
+        index[axis] = (end - size, end, 1)
+        piece = xp.slice(x, index=tuple(index))
+        pieces.append(xp.reshape(piece, shape=_without(x.shape, axis)) if drop else piece)
+    return tuple(pieces)
+
+
+def _joined(xp: Any, g: Any, x_shape: Any, sizes: Any, axis: int, drop: bool) -> Any:
+    """Join the cotangents of those pieces that have one; each is widened over a gap before it."""
+    ends, last, blocks, start = list(accumulate(sizes)), max(g), [], 0
+    for i in sorted(g):
+        piece, end = g[i], ends[i]
+        if drop:
+            piece = xp.reshape(piece, shape=(*x_shape[:axis], 1, *x_shape[axis + 1 :]))
+        stop = x_shape[axis] if i == last else end
+        if stop - start != sizes[i]:
+            shape = (*x_shape[:axis], stop - start, *x_shape[axis + 1 :])
+            index = [(0, n, 1) for n in shape]
+            index[axis] = (end - sizes[i] - start, end - start, 1)
+            piece = xp.place(piece, index=tuple(index), shape=shape)
+        blocks.append(piece)
+        start = stop
+    return blocks[0] if len(blocks) == 1 else xp.concat(*blocks, axis=axis)
+
+
+def _without(shape: Any, axis: int) -> tuple[int, ...]:
+    return (*shape[:axis], *shape[axis + 1 :])
+
+
+def _cut_spec(x: Spec, *, sizes: Any, axis: int, drop: bool) -> tuple[Spec, ...]:
+    lead, rest = x.shape[:axis], x.shape[axis + 1 :]
+    return tuple([Spec(lead + rest if drop else (*lead, n, *rest), x.dtype) for n in sizes])
+
+
+cut = linear(
+    "cut",
+    forward=_cut,
+    infer=_cut_spec,
+    transpose=_joined,
+    outputs=2,
+    samples=(
+        Sample(((5, 2),), {"sizes": (1, 3, 1), "axis": 0, "drop": False}),
+        Sample(((2, 3),), {"sizes": (1, 1, 1), "axis": 1, "drop": True}),
+    ),
+    reference="reference.cut",
+    doc="The pieces of given sizes along an axis, without that axis where they are dropped.",
+)
+
+
 def _reshaped(x: tuple[int, ...], shape: Sequence[int]) -> tuple[int, ...]:
     if math.prod(x) != math.prod(shape):
         raise ShapeError(f"reshape: {math.prod(x)} elements of shape {x} do not fill {shape}")
@@ -127,7 +186,7 @@ def sizes_of(first: Any, rest: Any) -> tuple[int, ...]:
     return tuple([int(n) for n in sizes])
 
 
-@public("view")
+@public("view", samples=(Sample(((3, 4),), {"shape": (2, -1)}),))
 def reshape(x: Any, shape: Any, *rest: int) -> Tensor:
     """Return the same elements in another shape, row-major; one length may be -1."""
     x = as_tensor(x)
@@ -142,7 +201,7 @@ def reshape(x: Any, shape: Any, *rest: int) -> Tensor:
     return apply(reshape_, x, shape=sizes)
 
 
-@public("permute")
+@public("permute", samples=(Sample(((2, 3, 4),), {"axes": (2, -3, 1)}),))
 @spelled
 def permute_dims(x: Any, axes: Any, *rest: int) -> Tensor:
     """Return x with its axes in the given order."""
@@ -153,13 +212,13 @@ def permute_dims(x: Any, axes: Any, *rest: int) -> Tensor:
     return apply(permute, x, axes=order)
 
 
-@public()
+@public(samples=(Sample(((3, 1),), {"shape": (2, 3, 4)}),))
 def broadcast_to(x: Any, shape: Any) -> Tensor:
     """Return x repeated along axes of length one, and new leading axes, to `shape`."""
     return apply(broadcast, as_tensor(x), shape=tuple(shape))
 
 
-@public()
+@public(samples=(Sample(((3, 1),), {"shape": (2, -1, 4)}),), reference="reference.expand")
 def expand(x: Any, shape: Any, *rest: int) -> Tensor:
     """Return x broadcast to a shape in which -1 keeps an axis as it is (PyTorch's name)."""
     x = as_tensor(x)
@@ -169,7 +228,7 @@ def expand(x: Any, shape: Any, *rest: int) -> Tensor:
     return broadcast_to(x, full)
 
 
-@public(method=False)
+@public(method=False, samples=(Sample(((3, 1), (4,), ())),))
 def broadcast_arrays(*arrays: Any) -> list[Tensor]:
     """Return the arrays broadcast to their common shape."""
     tensors = [as_tensor(x) for x in arrays]
@@ -177,7 +236,16 @@ def broadcast_arrays(*arrays: Any) -> list[Tensor]:
     return [broadcast_to(t, shape) for t in tensors]
 
 
-@public("cat", "concatenate", method=False)
+@public(
+    "cat",
+    "concatenate",
+    method=False,
+    samples=(
+        Sample(((2, 3), (2, 1)), {"axis": -1}),
+        Sample(((2, 3), (4,)), {"axis": None}),
+    ),
+    reference="reference.concat",
+)
 @spelled
 def concat(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
     """Join arrays along an axis; flattened first where axis is None.
@@ -194,7 +262,9 @@ def concat(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
     return apply(concat_, *tensors, axis=axis)
 
 
-@public(method=False)
+@public(
+    method=False, samples=(Sample(((2, 3), (2, 3)), {"axis": -1}),), reference="reference.stack"
+)
 @spelled
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """Join arrays of one shape along a new axis."""
@@ -208,7 +278,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
 # -- axes
 
 
-@public("unsqueeze")
+@public("unsqueeze", samples=(Sample(((2, 3),), {"axis": (0, -1)}),))
 @spelled
 def expand_dims(x: Any, axis: Any = 0) -> Tensor:
     """Return x with new axes of length one at the given places of the result."""
@@ -220,7 +290,12 @@ def expand_dims(x: Any, axis: Any = 0) -> Tensor:
     return apply(reshape_, x, shape=tuple(shape))
 
 
-@public()
+@public(
+    samples=(
+        Sample(((1, 3, 1),)),
+        Sample(((1, 3, 1),), {"axis": -1}),
+    )
+)
 @spelled
 def squeeze(x: Any, axis: Any = None) -> Tensor:
     """Return x without the given axes of length one; without any such axis by default."""
@@ -235,7 +310,15 @@ def squeeze(x: Any, axis: Any = None) -> Tensor:
     return apply(reshape_, x, shape=tuple([n for i, n in enumerate(x.shape) if i not in axes]))
 
 
-@public("swapaxes", "swapdims")
+@public(
+    "swapaxes",
+    "swapdims",
+    samples=(
+        Sample(((2, 3, 4),)),
+        Sample(((2, 3, 4),), {"axis0": 0, "axis1": -1}),
+    ),
+    reference="reference.transpose",
+)
 def transpose(x: Any, axis0: Any = None, axis1: Any = None) -> Tensor:
     """Exchange two axes; all axes reversed if none is given."""
     x = as_tensor(x)
@@ -251,13 +334,13 @@ def transpose(x: Any, axis0: Any = None, axis1: Any = None) -> Tensor:
     return permute_dims(x, order)
 
 
-@public("t")
+@public("t", samples=(Sample(((2, 3, 4),)),))
 def matrix_transpose(x: Any) -> Tensor:
     """Exchange the last two axes."""
     return transpose(x, -2, -1)
 
 
-@public("movedim")
+@public("movedim", samples=(Sample(((2, 3, 4),), {"source": (0, 1), "destination": (-1, 0)}),))
 def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
     """Move axes to other places; the others keep their order."""
     x = as_tensor(x)
@@ -270,7 +353,14 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
     )
 
 
-@public("ravel")
+@public(
+    "ravel",
+    samples=(
+        Sample(((2, 3, 4),), {"start_dim": 1}),
+        Sample(((),)),
+    ),
+    reference="reference.flatten",
+)
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Join the axes from start_dim to end_dim into one."""
     x = as_tensor(x)
@@ -281,7 +371,9 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return reshape(x, (*x.shape[:first], joined, *x.shape[last + 1 :]))
 
 
-@public()
+@public(
+    samples=(Sample(((2, 6),), {"axis": 1, "sizes": (2, -1)}),), reference="reference.unflatten"
+)
 @spelled
 def unflatten(x: Any, axis: int, sizes: Sequence[int]) -> Tensor:
     """Split one axis into several of the given lengths, one of which may be -1."""
@@ -301,7 +393,12 @@ def part(x: Tensor, axis: int, start: int | None, stop: int | None, step: int) -
     return apply(slice_, x, index=index)
 
 
-@public()
+@public(
+    samples=(
+        Sample(((2, 3),)),
+        Sample(((2, 3, 4),), {"axis": (0, -1)}),
+    )
+)
 @spelled
 def flip(x: Any, axis: Any = None) -> Tensor:
     """Reverse the order along axes, all of them by default."""
@@ -311,7 +408,9 @@ def flip(x: Any, axis: Any = None) -> Tensor:
     return apply(slice_, x, index=index)
 
 
-@public()
+@public(
+    samples=(Sample(((2, 5),), {"axis": 1, "start": 1, "length": 3}),), reference="reference.narrow"
+)
 @spelled
 def narrow(x: Any, axis: int, start: int, length: int) -> Tensor:
     """Return `length` elements along an axis from `start` on."""
@@ -324,7 +423,13 @@ def narrow(x: Any, axis: int, start: int, length: int) -> Tensor:
     return part(x, axis, start, start + length, 1)
 
 
-@public()
+@public(
+    samples=(
+        Sample(((5, 2),), {"split_size": 2}),
+        Sample(((2, 5),), {"split_size": (1, 4), "axis": 1}),
+    ),
+    reference="reference.split",
+)
 @spelled
 def split(x: Any, split_size: Any, axis: int = 0) -> tuple[Tensor, ...]:
     """Cut along an axis into pieces of one size (the last may be smaller), or of given sizes."""
@@ -332,17 +437,18 @@ def split(x: Any, split_size: Any, axis: int = 0) -> tuple[Tensor, ...]:
     (axis,) = normalize_axes(axis, x.ndim, "split")
     n = x.shape[axis]
     if isinstance(split_size, int):
+        if split_size < 1:
+            raise ShapeError(located(f"split: a piece must be 1 long or more; found {split_size}"))
         starts = list(builtins.range(0, n, split_size)) or [0]
         sizes = [min(split_size, n - s) for s in starts]
     else:
         sizes = list(split_size)
-        if builtins.sum(sizes) != n:
+        if builtins.sum(sizes) != n or min(sizes, default=0) < 0:
             raise ShapeError(located(f"split: sizes {sizes} do not add up to {n} (axis {axis})"))
-    ends = [builtins.sum(sizes[: i + 1]) for i in builtins.range(len(sizes))]
-    return tuple(part(x, axis, e - s, e, 1) for s, e in zip(sizes, ends, strict=True))
+    return apply(cut, x, sizes=tuple(sizes), axis=axis, drop=False)
 
 
-@public()
+@public(samples=(Sample(((5, 2),), {"chunks": 3}),), reference="reference.chunk")
 @spelled
 def chunk(x: Any, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
     """Cut along an axis into at most `chunks` pieces of equal size (the last may be smaller)."""
@@ -351,10 +457,16 @@ def chunk(x: Any, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
     return split(x, max(1, -(-x.shape[axis] // chunks)), axis=axis)
 
 
-@public("unbind")
+@public(
+    "unbind",
+    samples=(
+        Sample(((2, 3),)),
+        Sample(((2, 3),), {"axis": 1}),
+    ),
+)
 @spelled
 def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
     """Return the parts along an axis, without that axis."""
     x = as_tensor(x)
     (axis,) = normalize_axes(axis, x.ndim, "unstack")
-    return tuple(squeeze(part(x, axis, i, i + 1, 1), axis) for i in builtins.range(x.shape[axis]))
+    return apply(cut, x, sizes=(1,) * x.shape[axis], axis=axis, drop=True)

@@ -64,7 +64,13 @@ def sort(x: Any, axis: int = -1, descending: bool = False, stable: bool = True) 
     return take_along_axis(x, argsort(x, axis, descending), axis)
 
 
-@public()
+@public(
+    samples=(
+        Sample(((3, 4),), {"k": 2}),
+        Sample(((3, 4),), {"k": 2, "axis": 0, "largest": False}),
+    ),
+    reference="reference.topk",
+)
 @spelled
 def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> Sorted:
     """Return the k largest (or smallest) elements along an axis, in order, and their indices."""
@@ -76,7 +82,7 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> Sorted:
     return Sorted(take_along_axis(x, order, axis), order)
 
 
-@public()
+@public(samples=(Sample(((3, 4),), {"k": 2}),), reference="reference.kthvalue")
 @spelled
 def kthvalue(x: Any, k: int, axis: int = -1, keepdims: bool = False) -> Sorted:
     """Return the k-th smallest element along an axis (k from 1), and its index."""
@@ -165,7 +171,7 @@ def isin(x: Any, test_elements: Any) -> Tensor:
     return FUNCTIONS["equal"](FUNCTIONS["take"](known, at), x)
 
 
-@public()
+@public(samples=(Sample(([0, 2, 2], (3,)), {"minlength": 5}),))
 def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """Count (or add the weights of) each non-negative integer in one-dimensional x."""
     x = as_tensor(x)

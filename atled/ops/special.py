@@ -148,7 +148,7 @@ def _phi(xp: Any, x: Any) -> Any:
     return 0.5 * (1 + xp.erf(x * math.sqrt(0.5)))
 
 
-@public()
+@public(samples=(Sample(((3, 4),), {"approximate": "tanh"}),), reference="reference.gelu_by_tanh")
 def gelu(x: Any, approximate: str = "none") -> Tensor:
     """Gaussian error linear unit: x Φ(x), or its approximation by tanh (approximate="tanh")."""
     if approximate == "none":
@@ -168,7 +168,7 @@ def polygamma(n: int, x: Any) -> Tensor:
     return apply(polygamma_, x, n=n)
 
 
-@public()
+@public(domain=(0.5, 6.0), samples=(Sample(((3, 4),)),), reference="scipy.special.digamma")
 def digamma(x: Any) -> Tensor:
     """Return the derivative of lgamma."""
     return apply(polygamma_, x, n=0)

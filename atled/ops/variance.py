@@ -40,7 +40,7 @@ def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
     centred = apply(subtract, x, mean(x, axis=axis, keepdims=True))
     total = apply(sum_, apply(square, centred), axis=axes, keepdims=keepdims)
     freedom = max(_count(x, axis) - correction, 0)
-    return apply(divide, total, float(freedom))
+    return divide(total, float(freedom))
 
 
 @public(samples=VARS, reference="reference.std")

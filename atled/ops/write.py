@@ -142,7 +142,16 @@ def diagonal_scatter(x: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int
 _NEUTRAL = {"sum": 0, "mean": 0, "prod": 1, "amax": -math.inf, "amin": math.inf}
 
 
-@public()
+@public(
+    samples=(
+        *[
+            Sample(((3, 4), [[1, 1, 2], [0, 0, 0]], (2, 3)), {"dim": 1, "reduce": r})
+            for r in ("sum", "prod", "mean", "amax", "amin")
+        ],
+        Sample(((3, 4), [[1, 1, 2]], (1, 3)), {"dim": 1, "reduce": "prod", "include_self": False}),
+    ),
+    reference="reference.scatter_reduce",
+)
 def scatter_reduce(
     x: Any, dim: int, index: Any, src: Any, reduce: str, include_self: bool = True
 ) -> Tensor:

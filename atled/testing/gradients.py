@@ -16,7 +16,7 @@ __all__ = ["GradientMismatch", "check_grads"]
 ELEMENTS = 200  # of an argument whose gradient is wrong: so many are looked at one by one
 
 
-class GradientMismatch(AssertionError, AtledError):
+class GradientMismatch(AtledError, AssertionError):
     """A derivative is not what central differences say."""
 
 

@@ -10,6 +10,7 @@ import pytest
 np = pytest.importorskip("numpy", reason="the torch backend is compared with NumPy")
 torch = pytest.importorskip("torch", reason="tests the torch backend")
 
+import atled as at  # noqa: E402
 from atled import dtypes as dt  # noqa: E402
 from atled.backends.protocol import load, use  # noqa: E402
 from atled.config import settings  # noqa: E402
@@ -194,3 +195,14 @@ except BackendError as error:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "cannot hand an array to NumPy" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_over_one_axis_is_torchs_fused_kernel(name, monkeypatch):
+    """The public functions hand over a tuple of axes; one axis alone must reach the kernel."""
+    calls = []
+    kernel = getattr(torch, name)
+    monkeypatch.setattr(torch, name, lambda x, axis: calls.append(axis) or kernel(x, axis))
+    with at.use("torch"):
+        getattr(at, name)(at.ones(2, 3), axis=-1)
+    assert calls == [1]

@@ -222,3 +222,10 @@ def test_weak_operands_keep_the_tensors_dtype() -> None:
     assert (at.tensor([1, 2]) + 1).dtype is at.int64
     wide = at.tensor([1.0], dtype=at.float64)
     assert at.add(wide, [0.1]).tolist() == [1.1]
+
+
+def test_each_row_of_a_leaf_may_be_walked_by_itself() -> None:
+    x = at.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    for row in x:
+        (row * row).sum().backward()
+    assert x.grad.tolist() == [[2.0, 4.0], [6.0, 8.0]]

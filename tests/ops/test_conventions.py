@@ -318,3 +318,61 @@ def test_activations_at_infinity(backend: str) -> None:
     assert x.grad.tolist() == [0.0, 1.0, 0.0]
     assert at.softplus(at.tensor([-at.inf, at.inf])).tolist() == [0.0, at.inf]
     assert math.isnan(at.relu(at.tensor(at.nan)).item())
+
+
+@pytest.mark.parametrize("name", ["softplus_unit", "clip_to", "power"])
+def test_records_behind_a_door_are_not_public(name):
+    assert name not in at.functions.FUNCTIONS
+    assert not hasattr(at.Tensor, name)
+
+
+def test_division_by_the_number_zero(backend: str) -> None:
+    x = at.tensor([1.0, -1.0, 0.0], requires_grad=True)
+    with at.current_backend().quiet():
+        y = x / 0.0
+        y.sum().backward()
+    assert y.tolist()[:2] == [at.inf, -at.inf]
+    assert x.grad.tolist() == [at.inf] * 3
+
+
+def test_variance_of_too_few(backend: str) -> None:
+    x = at.tensor([1.0], requires_grad=True)
+    with at.current_backend().quiet():
+        y = at.var(x, correction=1)
+        y.backward()
+    assert math.isnan(y.item())
+    assert at.softmax(at.zeros(0, 3), 0).shape == (0, 3)
+    assert at.logsumexp(at.zeros(0, 3), axis=1).shape == (0,)
+
+
+def test_xlogy_has_its_derivative_at_zero(backend: str) -> None:
+    x = at.tensor([0.0, 0.0], requires_grad=True)
+    at.xlogy(x, at.tensor([0.5, 2.0])).sum().backward()
+    assert x.grad.tolist() == pytest.approx([math.log(0.5), math.log(2.0)])
+
+
+def test_spellings_that_would_differ_are_refused() -> None:
+    x = at.ones(2, 3)
+    for function in (at.max, at.min, at.sort, at.median):
+        with pytest.raises(TypeError, match=r"\(dim=\) returns values and indices in PyTorch"):
+            function(x, dim=1)
+    with pytest.raises(TypeError, match=r"PyTorch's x.repeat\(2, 1, 3\) is x.tile"):
+        x.repeat(2, 1, 3)
+    with pytest.raises(TypeError, match=r"got 'axis' twice"):
+        x.sum(axis=0, dim=1)
+    with pytest.raises(at.DTypeError, match=r"an axis is an integer; found Tensor; for two"):
+        at.max(x, x)
+    assert x.sum(dim=1, keepdim=True).shape == (2, 1)
+    assert at.sum(x, dtype=at.float64).dtype is at.float64
+
+
+def test_a_kernel_larger_than_its_image_is_refused(backend: str) -> None:
+    with pytest.raises((at.ShapeError, RuntimeError), match=r"(?i)kernel"):
+        at.conv(at.ones(1, 1, 2, 2), at.ones(1, 1, 3, 3))
+
+
+def test_a_number_is_formatted_and_rounded() -> None:
+    loss = at.tensor(1.23456)
+    assert f"{loss:.3f}" == "1.235"
+    assert f"{loss}" == "tensor(1.2346)"
+    assert round(loss, 2).item() == pytest.approx(1.23)

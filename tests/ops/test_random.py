@@ -148,3 +148,34 @@ def test_refusals():
         at.rand(2, dtype=at.int64)
     with pytest.raises(ValueError, match=r"high - low must lie in \[1, 2\*\*32\]"):
         at.randint(3, 3, (2,))
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "python"])
+def test_every_backend_has_the_portable_bits(name):
+    pytest.importorskip("numpy" if name == "python" else name)
+    from atled.backends.protocol import load
+    from atled.ops.random import threefry
+
+    count = 100_000 if name == "numpy" else 1000
+    xp, key = load(name), (0xDEADBEEF, 0x01234567)
+    low = xp.arange(count, dtype=at.int64) * 42949 & 0xFFFFFFFF
+    high = xp.arange(count, dtype=at.int64) * 77773 + 2**31 & 0xFFFFFFFF
+    mine, portable = xp.random_bits(low, high, key=key), threefry(xp, low, high, key=key)
+    for a, b in zip(mine, portable, strict=True):
+        assert xp.dtype_of(a) is at.int64
+        assert xp.tolist(a) == xp.tolist(b)
+
+
+@pytest.mark.parametrize("counter", [2**32 - 3, 2**40 + 5, 2**64 - 2, 7])
+def test_a_draw_over_the_edge_of_a_word_is_the_draws_one_by_one(counter, backend):
+    def at_counter(n):
+        g = at.Generator(5)
+        g.set_state({"seed": 5, "counter": n})
+        return g
+
+    together = at.rand(6, generator=at_counter(counter), dtype=at.float64).tolist()
+    single = [
+        at.rand(1, generator=at_counter(counter + i), dtype=at.float64).item() for i in range(6)
+    ]
+    assert together == single
+    assert at.rand(0, generator=at_counter(counter)).shape == (0,)

@@ -3,6 +3,8 @@
 import pytest
 
 import atled as at
+from atled.errors import ShapeError
+from atled.testing import check_grads
 
 np = pytest.importorskip("numpy")
 
@@ -205,3 +207,32 @@ def test_tensor_split_and_triangles(backend):
 def test_products_skip_what_beta_removes(backend):
     x = at.full((2, 2), float("nan"))
     assert at.addmm(x, at.ones(2, 3), at.ones(3, 2), beta=0).tolist() == [[3.0, 3.0]] * 2
+
+
+# -- cutting into pieces
+
+
+@pytest.mark.parametrize("used", [[0], [1, 2], [0, 3], [3], [0, 1, 2, 3]])
+@pytest.mark.parametrize("cut", ["unstack", "split", "iterate"])
+def test_pieces_that_are_not_used_have_zero_gradients(cut, used, backend):
+    def f(x):
+        pieces = {
+            "unstack": lambda: at.unstack(x, 1),
+            "split": lambda: at.split(x, [2, 0, 1, 1], 1),
+            "iterate": lambda: list(x.T),
+        }[cut]()
+        return [pieces[i] ** 2 for i in used]
+
+    check_grads(f, at.reshape(at.arange(8.0, dtype=f64), (2, 4)))
+
+
+def test_n_rows_are_one_node_with_n_outputs():
+    """A node a row would pull back one whole array of zeros a row: n² work."""
+    x = at.ones(5, 3).requires_grad_()
+    rows = list(x)
+    hubs = {row.grad_fn.next_functions[0][0] if hasattr(row.grad_fn, "next_functions") else None
+            for row in rows}  # fmt: skip
+    assert len(hubs) == 1
+    assert [len(p) for p in (at.unstack(at.ones(0, 2)), at.split(at.ones(0, 2), 3))] == [0, 1]
+    with pytest.raises(ShapeError, match="split"):
+        at.split(x, 0)

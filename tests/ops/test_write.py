@@ -10,7 +10,6 @@ f64 = at.float64
 ROWS = [0, 2]
 
 
-
 WRITERS = {
     "index_add": lambda x, v: at.index_add(x, 0, at.tensor(ROWS), v),
     "index_add, last axis": lambda x, v: at.index_add(x, 1, at.tensor(ROWS), v),
