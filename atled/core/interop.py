@@ -191,7 +191,8 @@ def _is_default(value: Any, default: Any) -> bool:
 def _settled(value: Any, beside: Tensor) -> Any:
     """Return an argument as atled takes it.
 
-    NumPy's scalars are Python's, and as weak; its arrays, lists with floats (float64, as to NumPy) and lists
+    NumPy's scalars are Python's, and as weak; its arrays, lists with floats (float64, as to
+    NumPy) and lists
     with Tensors of numbers are Tensors.
     """
     if type(value) is _Several:
