@@ -419,6 +419,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "__round__": _round,
     "dim": lambda self: self.ndim,
     "numel": lambda self: self.size,
+    "nelement": lambda self: self.size,
     "is_floating_point": lambda self: self.dtype.is_floating_point,
     "float": lambda self: FUNCTIONS["astype"](self, "float32"),
     "double": lambda self: FUNCTIONS["astype"](self, "float64"),

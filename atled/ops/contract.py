@@ -149,6 +149,7 @@ def outer(a: Any, b: Any) -> Tensor:
         Sample(((2, 3), (3, 4)), {"axes": 1}),
     )
 )
+@spelled
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     """Sum of products over the given axes: a number of shared ones, or two sequences.
 

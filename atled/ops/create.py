@@ -11,7 +11,7 @@ from atled.backends.protocol import current, default_dtype, load, namespace_of
 from atled.config import settings
 from atled.core.apply import apply, as_tensor
 from atled.core.op import Sample
-from atled.core.surface import FUNCTIONS, public
+from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import DType, as_dtype, bool_, int64
 from atled.errors import ShapeError, located
@@ -189,6 +189,7 @@ def arange(
 
 
 @public(method=False)
+@spelled
 def linspace(
     start: float,
     stop: float,
