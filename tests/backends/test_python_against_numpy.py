@@ -11,6 +11,8 @@ from atled.dtypes import bool_, by_name, float64, int64
 from atled.errors import DTypeError
 
 np = pytest.importorskip("numpy")
+
+pytestmark = pytest.mark.slow  # `make check` leaves them out, `make test` does not
 xp = load("python")
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -2.5, 3.0, 1e-300, 1e300, math.inf, -math.inf, math.nan]

@@ -24,6 +24,8 @@ from tests.backends.torch_checks import (  # noqa: E402
     xp,
 )
 
+pytestmark = pytest.mark.slow  # `make check` leaves them out, `make test` does not
+
 
 @pytest.fixture(autouse=True)
 def quiet_and_restored():

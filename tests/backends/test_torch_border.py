@@ -176,6 +176,7 @@ def test_new_arrays_lie_where_the_settings_say():
         assert xp.device_of(xp.zeros((1,))) == "cpu"
 
 
+@pytest.mark.slow
 def test_without_numpy():
     """torch works without NumPy, and so does the backend: no warning, a clear refusal."""
     code = """

@@ -172,6 +172,7 @@ def test_a_heading_and_a_byte_order_mark_are_passed_over(small_csv, tmp_path):
 # -- backends ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_weights_on_every_backend(tmp_path, small_csv):
     pytest.importorskip("numpy")
     found = {}
@@ -227,6 +228,7 @@ def test_the_published_accuracy(model, least, tmp_path, capsys):
 LONG = ["--epochs", 25, "--seed", 7, "-q"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_ends_with_the_same_weights(start, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     child = start("train", "digits", *LONG, "--out", tmp_path, "--name", "whole")

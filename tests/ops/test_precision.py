@@ -40,6 +40,8 @@ def test_the_slope_of_a_remainder_is_the_quotient_it_used(f, a, b, backend):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_angle_of_a_tiny_point_has_its_slope(dtype):
+    if dtype == "float32":
+        pytest.importorskip("numpy", reason="the python backend has no float32")
     small = 1e-30 if dtype == "float32" else 1e-200
     a, b = leaves(small, small, dtype=dtype)
     at.atan2(a, b).backward()

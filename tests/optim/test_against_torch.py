@@ -7,6 +7,8 @@ import pytest
 import atled as at
 from atled import optim
 
+pytestmark = pytest.mark.slow  # `make check` leaves them out, `make test` does not
+
 CASES = [
     ("SGD", {"lr": 0.1}),
     ("SGD", {"lr": 0.1, "momentum": 0.9}),
