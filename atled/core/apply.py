@@ -2,7 +2,8 @@
 
 It picks the namespace from the operands' types, brings their dtypes together, runs the forward
 and, where a gradient is wanted, appends a node. Its cost per call is what `bench/eager.py`
-tracks: a line here that is spelled out for speed says what it saves.
+tracks: a line here that is spelled out for speed says what it saves, and `apply` is one long
+function because each call split off it would cost every operation 60 ns.
 """
 
 from typing import Any
