@@ -149,7 +149,7 @@ def port_of(hub: Node, position: int, y: Any, xp: Any) -> Node | None:
     if not xp.dtype_of(y).is_floating_point:
         return None
     port = Node(hub.derivative, (hub,), (), {}, xp, y.shape, y.dtype, None)
-    port.port = position
+    port.port, port.marked = position, True
     return port
 
 

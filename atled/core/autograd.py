@@ -348,6 +348,7 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Handle:
     if node.hooks is None:
         node.hooks = []
     node.hooks.append(run)
+    node.marked = True
     return Handle(node.hooks, run)
 
 
@@ -359,3 +360,4 @@ def retain_grad(x: Tensor) -> None:
     node = _wanted(x)
     if not x.is_leaf and all(made() is not x for made in node.retained or ()):
         node.retained = [*(node.retained or ()), ref(x)]
+        node.marked = True

@@ -54,6 +54,7 @@ class Node:
         "xp",
     )
     # Seldom set, so not slots: each assignment in __init__ would cost every operation 15 ns.
+    marked: bool = False  # whether a walk must look at the next three: a leaf, or one of them set
     hooks: list[Callable[[Any], Any]] | None = None
     retained: list[Any] | None = None
     port: int | None = None
@@ -114,6 +115,8 @@ class Leaf(Node):
     """The end of a path: where the gradient of a Tensor made by the user is collected."""
 
     __slots__ = ("tensor",)
+
+    marked = True
 
     def __init__(self, tensor: Any, shape: Any, dtype: Any) -> None:
         super().__init__(None, (), (), {}, None, shape, dtype, None)
@@ -188,20 +191,17 @@ def walk_back(
         g = cotangents.pop(node, None)
         if g is None:
             continue
-        if node.hooks:
-            g = _run_hooks(node, g)
-        derivative = node.derivative
-        if derivative is None or node.retained or (wanted is not None and node in wanted):
-            arrived(node, g)
-        if derivative is None:
-            continue
-        parents = node.parents
-        if needed is not None and needed.isdisjoint(parents):
-            continue
-        if node.port is not None:
-            bundle = cotangents.setdefault(parents[0], {})
-            bundle[node.port] = g
-            continue
+        derivative, parents = node.derivative, node.parents
+        if node.marked or wanted is not None:
+            if node.hooks:
+                g = _run_hooks(node, g)
+            if derivative is None or node.retained or (wanted is not None and node in wanted):
+                arrived(node, g)
+            if derivative is None or (needed is not None and needed.isdisjoint(parents)):
+                continue
+            if node.port is not None:
+                cotangents.setdefault(parents[0], {})[node.port] = g
+                continue
         if lift is None:
             parts = derivative.pull(node, node.xp, node.saved, g)
         else:
@@ -292,10 +292,12 @@ def free(nodes: list[Node]) -> None:
     of its results (the next row of an iteration) may pass it still.
     """
     for node in nodes:
-        bare = type(node.saved) is tuple and not any(hasattr(v, "shape") for v in node.saved)
-        if bare and node.shape is None and node.port is None:
-            continue
-        if node.derivative is not None:
+        if node.derivative is not None and not (node.shape is None and _keeps_nothing(node)):
             node.saved = None
             node.parents = ()
             node.shapes = None
+
+
+def _keeps_nothing(node: Node) -> bool:
+    """Say whether a node saved facts only: shapes, dtypes, numbers."""
+    return type(node.saved) is tuple and not any(hasattr(v, "shape") for v in node.saved)
