@@ -178,10 +178,8 @@ def _higher(op: Op, a: Backend, b: Backend) -> Backend:
     if a.level != b.level:
         return a if a.level > b.level else b
     raise BackendError(
-        located(
-            f"{op.name}: operands of two backends met, {a.name} and {b.name}; convert one with "
-            f"at.asarray(x, backend={a.name!r}) or x.to({b.name!r})"
-        )
+        f"{op.name}: operands of two backends met, {a.name} and {b.name}; convert one with "
+        f"at.asarray(x, backend={a.name!r}) or x.to({b.name!r})"
     )
 
 
@@ -307,16 +305,14 @@ def replace(x: Tensor, new: Tensor) -> Tensor:
     """
     if tuple(new.shape) != x.shape:
         raise ShapeError(
-            located(f"in-place update: the Tensor has shape {x.shape}, the new value {new.shape}")
+            f"in-place update: the Tensor has shape {x.shape}, the new value {new.shape}"
         )
     if new.dtype is not x.dtype:
         if new.dtype.is_floating_point and x.dtype.is_floating_point:
             return replace(x, apply(REGISTRY["astype"], new, dtype=x.dtype))
         raise DTypeError(
-            located(
-                f"in-place update: the Tensor is {x.dtype.name}, the new value "
-                f"{new.dtype.name}; convert it with .astype(...)"
-            )
+            f"in-place update: the Tensor is {x.dtype.name}, the new value "
+            f"{new.dtype.name}; convert it with .astype(...)"
         )
     x._value = new._value
     if x._owner is not None:  # x is what `.data` returned

@@ -13,7 +13,7 @@ from atled.core.mode import enable_grad
 from atled.core.op import REGISTRY
 from atled.core.tape import Leaf, Node, free, push_tangents, walk_back
 from atled.core.tensor import Tensor, lift, wrap
-from atled.errors import GradError, NotScalarError, ShapeError, located
+from atled.errors import GradError, NotScalarError, ShapeError
 
 __all__ = [
     "TENSORS",
@@ -132,11 +132,9 @@ def grad(
         for i, node in enumerate(nodes):
             if node not in found:
                 raise GradError(
-                    located(
-                        f"grad: input {i} (shape {sources[i].shape}) is not used in computing the "
-                        "outputs; pass allow_unused=True for None, or materialize_grads=True for "
-                        "zeros; atled.inspect.why_no_grad(output, input) shows where the path ends"
-                    )
+                    f"grad: input {i} (shape {sources[i].shape}) is not used in computing the "
+                    "outputs; pass allow_unused=True for None, or materialize_grads=True for "
+                    "zeros; atled.inspect.why_no_grad(output, input) shows where the path ends"
                 )
     if not (create_graph if retain_graph is None else retain_graph):
         free(passed)
@@ -253,11 +251,9 @@ def _source(y: Tensor) -> Node:
     node = y._node
     if node is None:
         raise GradError(
-            located(
-                "this Tensor does not depend on anything that requires a gradient: nothing to "
-                "differentiate. Was requires_grad=True set on its inputs before it was computed, "
-                "and outside no_grad? atled.inspect.why_no_grad(loss, w) shows where the path ends"
-            )
+            "this Tensor does not depend on anything that requires a gradient: nothing to "
+            "differentiate. Was requires_grad=True set on its inputs before it was computed, "
+            "and outside no_grad? atled.inspect.why_no_grad(loss, w) shows where the path ends"
         )
     return node
 
@@ -265,10 +261,8 @@ def _source(y: Tensor) -> Node:
 def _wanted(x: Tensor) -> Node:
     if x._node is None:
         raise GradError(
-            located(
-                f"gradients were asked for a Tensor of shape {x.shape} that does not require one; "
-                "call x.requires_grad_() before computing with it"
-            )
+            f"gradients were asked for a Tensor of shape {x.shape} that does not require one; "
+            "call x.requires_grad_() before computing with it"
         )
     return x._node
 
@@ -277,10 +271,8 @@ def _first_cotangent(y: Tensor, g: Any, create_graph: bool) -> Any:
     if g is None:
         if y.size != 1:
             raise NotScalarError(
-                located(
-                    f"backward() of a Tensor of shape {y.shape} needs its cotangent: call "
-                    ".sum().backward(), or backward(gradient) with a gradient of that shape"
-                )
+                f"backward() of a Tensor of shape {y.shape} needs its cotangent: call "
+                ".sum().backward(), or backward(gradient) with a gradient of that shape"
             )
         ones = y.backend.ones_like(y._value)
         return wrap(ones) if create_graph else ones
@@ -290,7 +282,7 @@ def _first_cotangent(y: Tensor, g: Any, create_graph: bool) -> Any:
 def _cotangent_for(y: Tensor, g: Any, what: str, create_graph: bool) -> Any:
     t = g if isinstance(g, Tensor) else as_tensor(wrap(y.backend.asarray(g)), dtype=y.dtype)
     if t.shape != y.shape:
-        raise ShapeError(located(f"the {what} has shape {t.shape}, its Tensor {y.shape}"))
+        raise ShapeError(f"the {what} has shape {t.shape}, its Tensor {y.shape}")
     t = as_tensor(t, dtype=y.dtype)
     return wrap(t._value, t._node) if create_graph else t._value
 

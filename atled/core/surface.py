@@ -15,7 +15,7 @@ from atled.core.autograd import backward, gradients, register_hook, retain_grad
 from atled.core.kinds import normalize_axes
 from atled.core.op import REGISTRY, Op, Sample
 from atled.core.tensor import Tensor, wrap
-from atled.errors import DTypeError, GradError, located
+from atled.errors import DTypeError, GradError
 
 __all__ = ["COMPOSITES", "FUNCTIONS", "in_place", "install", "public", "update"]
 
@@ -312,10 +312,8 @@ def update(x: Tensor, compute: Callable[[], Tensor], operands: Any = ()) -> Tens
         isinstance(o, Tensor) and o.requires_grad and o is not x for o in operands
     ):
         raise GradError(
-            located(
-                "an in-place update of a leaf is not recorded, and the gradient of its operand "
-                "would be lost; write x = x + y, or put it under no_grad, or detach the operand"
-            )
+            "an in-place update of a leaf is not recorded, and the gradient of its operand "
+            "would be lost; write x = x + y, or put it under no_grad, or detach the operand"
         )
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
@@ -398,9 +396,7 @@ def _contains(self: Tensor, value: Any) -> bool:
 def _set_data(self: Tensor, new: Any) -> None:
     value = as_tensor(new)
     if value.dtype is not self.dtype:
-        raise DTypeError(
-            located(f".data of a {self.dtype.name} Tensor was set to {value.dtype.name}")
-        )
+        raise DTypeError(f".data of a {self.dtype.name} Tensor was set to {value.dtype.name}")
     replace(self.data, value.detach())
 
 

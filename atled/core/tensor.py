@@ -31,7 +31,6 @@ from atled.errors import (
     GradError,
     ShapeError,
     described,
-    located,
     user_line,
 )
 
@@ -221,10 +220,8 @@ class Tensor(TensorMethods):
         """
         if self._node is not None:
             raise GradError(
-                located(
-                    "numpy() of a Tensor that requires a gradient would lose it: "
-                    "call .detach() first, t.detach().numpy()"
-                )
+                "numpy() of a Tensor that requires a gradient would lose it: "
+                "call .detach() first, t.detach().numpy()"
             )
         return self.backend.to_numpy(self._value).copy()
 
@@ -236,12 +233,10 @@ class Tensor(TensorMethods):
         """
         if self._node is not None:
             raise GradError(
-                located(
-                    "a Tensor that requires a gradient cannot become a NumPy array: the gradient "
-                    "would be lost. For the values only: np.asarray(t.detach()). To join Tensors: "
-                    "at.stack([...]). To write one into an array: make that a Tensor first, "
-                    "c = at.asarray(c); c[i] = t"
-                )
+                "a Tensor that requires a gradient cannot become a NumPy array: the gradient "
+                "would be lost. For the values only: np.asarray(t.detach()). To join Tensors: "
+                "at.stack([...]). To write one into an array: make that a Tensor first, "
+                "c = at.asarray(c); c[i] = t"
             )
         array = self.backend.to_numpy(self._value)
         if copy or (dtype is not None and array.dtype != dtype):
@@ -342,11 +337,9 @@ def _refuse_store() -> None:
     frame = sys._getframe(2)
     if frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti] == _STORE:
         raise GradError(
-            located(
-                "an array cannot hold a Tensor that requires a gradient: the gradient would be "
-                "lost. Make the array a Tensor first, c = at.asarray(c); c[i] = t then works. For "
-                "the value only: c[i] = float(t)"
-            )
+            "an array cannot hold a Tensor that requires a gradient: the gradient would be "
+            "lost. Make the array a Tensor first, c = at.asarray(c); c[i] = t then works. For "
+            "the value only: c[i] = float(t)"
         )
 
 

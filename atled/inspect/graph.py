@@ -8,7 +8,7 @@ from typing import Any
 from atled.core.op import Derivative
 from atled.core.tape import Leaf, Node, ancestors
 from atled.core.tensor import Tensor
-from atled.errors import GradError, located
+from atled.errors import GradError
 from atled.inspect.facts import (
     dtype_name,
     is_freed,
@@ -80,10 +80,10 @@ def graph(loss: Tensor, *, max_nodes: int = 5000, fold: bool = True, names: Any 
         <graph of 3 nodes; .save('graph.svg') writes it to a file>
     """
     if loss._node is None:
-        raise GradError(located(
+        raise GradError(
             "graph: this Tensor does not depend on anything that requires a gradient; "
             "atled.inspect.why_no_grad(loss, w) shows where the path ends"
-        ))  # fmt: skip
+        )  # fmt: skip
     nodes = ancestors([loss._node])
     if len(nodes) > max_nodes:
         raise ValueError(

@@ -5,7 +5,7 @@ from typing import Any
 from atled import functions as at
 from atled.core.tensor import Tensor
 from atled.dtypes import bool_
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 from atled.nn import functional as F
 from atled.nn import init
 from atled.nn.functional.attention import attention_weights
@@ -87,10 +87,10 @@ class MultiheadAttention(Module):
         shapes = (query.shape, key.shape, value.shape)
         fits = key.shape == value.shape and query.shape[0] == key.shape[0]
         if not fits or any(len(s) != 3 or s[2] != self.embed_dim for s in shapes):
-            raise ShapeError(located(
+            raise ShapeError(
                 f"MultiheadAttention: query, key and value must be (N, L, {self.embed_dim}), "
                 f"(N, S, {self.embed_dim}) twice; found (batch first) {shapes}"
-            ))  # fmt: skip
+            )  # fmt: skip
 
     def _projected(self, *inputs: Tensor) -> list[Tensor]:
         """Return queries, keys and values as (N, heads, length, E / heads)."""

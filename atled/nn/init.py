@@ -10,7 +10,7 @@ from typing import Any
 from atled import functions as at
 from atled.core.apply import replace
 from atled.core.tensor import Tensor, wrap
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 
 __all__ = [
     "calculate_gain", "constant_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_",
@@ -41,9 +41,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 def fans(tensor: Tensor) -> tuple[int, int]:
     """Return how many inputs and outputs each element of a weight (out, in, *kernel) connects."""
     if tensor.ndim < 2:
-        raise ShapeError(located(
+        raise ShapeError(
             f"fan in and fan out need a weight of two axes or more; found shape {tensor.shape}"
-        ))  # fmt: skip
+        )  # fmt: skip
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
 
@@ -94,7 +94,7 @@ def ones_(tensor: Tensor) -> Tensor:
 def eye_(tensor: Tensor) -> Tensor:
     """Set a matrix to the identity."""
     if tensor.ndim != 2:
-        raise ShapeError(located(f"eye_ needs a matrix; found shape {tensor.shape}"))
+        raise ShapeError(f"eye_ needs a matrix; found shape {tensor.shape}")
     return _set(tensor, at.eye(tensor.shape[0], tensor.shape[1]).to(wrap(tensor._value)))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from atled import functions as at
 from atled.core.apply import replace
 from atled.core.tensor import Tensor, wrap
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 from atled.nn import functional as F
 from atled.nn.module import Module
 from atled.nn.parameter import Parameter
@@ -149,15 +149,15 @@ class _Channels(Module):
         name = type(self).__name__
         if x.ndim not in self.ranks:
             wanted = " or ".join(str(r) for r in self.ranks)
-            raise ShapeError(located(
+            raise ShapeError(
                 f"{name} takes an input of {wanted} axes; found shape {x.shape}"
-            ))  # fmt: skip
+            )  # fmt: skip
         channels = x.shape[self.channel_axis(x.ndim)]
         if channels != self.num_features:
-            raise ShapeError(located(
+            raise ShapeError(
                 f"{name}: {self.num_features} channels are needed; the input {x.shape} has "
                 f"{channels}"
-            ))  # fmt: skip
+            )  # fmt: skip
 
     def _count_batch(self) -> float:
         """Count a training batch; return the factor of its statistics in the running ones."""

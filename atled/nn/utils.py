@@ -7,7 +7,7 @@ from typing import Any
 from atled import functions as at
 from atled.core.apply import replace
 from atled.core.tensor import Tensor, wrap
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 
 __all__ = [
     "clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters",
@@ -66,10 +66,10 @@ def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
     listed = list(parameters)
     wanted = sum(p.size for p in listed)
     if vector.shape != (wanted,):
-        raise ShapeError(located(
+        raise ShapeError(
             f"vector_to_parameters: the parameters have {wanted} elements, the vector has shape "
             f"{vector.shape}"
-        ))  # fmt: skip
+        )  # fmt: skip
     plain, start = vector.detach(), 0
     for p in listed:
         replace(p, at.reshape(plain[start : start + p.size], p.shape))

@@ -13,7 +13,7 @@ from atled.core.kinds import normalize_axes
 from atled.core.op import Sample
 from atled.core.surface import public, spelled
 from atled.core.tensor import Tensor, wrap
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 from atled.ops.create import place
 from atled.ops.index import scatter
 from atled.ops.repeat import pad
@@ -105,7 +105,7 @@ def block_diag(*tensors: Any) -> Tensor:
     """Return a matrix with the given matrices, vectors (as rows) and numbers down its diagonal."""
     blocks = [atleast_2d(t) for t in tensors]
     if any(b.ndim != 2 for b in blocks):
-        raise ShapeError(located("block_diag: matrices, vectors and numbers only"))
+        raise ShapeError("block_diag: matrices, vectors and numbers only")
     width, before, rows = sum(b.shape[1] for b in blocks), 0, []
     for b in blocks:
         after = width - before - b.shape[1]
@@ -170,7 +170,7 @@ def tensor_split(x: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Tenso
     given = given.tolist() if hasattr(given, "tolist") else given
     if isinstance(given, int):
         if given < 1:
-            raise ShapeError(located(f"tensor_split: at least one part; found {given}"))
+            raise ShapeError(f"tensor_split: at least one part; found {given}")
         size, more = divmod(n, given)
         cuts = [i * size + min(i, more) for i in range(1, given)]
     else:
@@ -202,11 +202,9 @@ def dsplit(x: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
 
 def _equal_split(x: Tensor, given: Any, axis: int, name: str, ndim: int = 1) -> tuple[Tensor, ...]:
     if x.ndim < ndim:
-        raise ShapeError(located(f"{name}: at least {ndim} axes are needed; found {x.shape}"))
+        raise ShapeError(f"{name}: at least {ndim} axes are needed; found {x.shape}")
     if isinstance(given, int) and (given < 1 or x.shape[axis] % given):
-        raise ShapeError(
-            located(f"{name}: axis {axis} of shape {x.shape} has no {given} equal parts")
-        )
+        raise ShapeError(f"{name}: axis {axis} of shape {x.shape} has no {given} equal parts")
     return tensor_split(x, given, axis)
 
 
@@ -305,7 +303,7 @@ def unfold(x: Any, axis: int, size: int, step: int = 1) -> Tensor:
     (axis,) = normalize_axes(axis, x.ndim, "unfold")
     n = x.shape[axis]
     if not 0 <= size <= n or step < 1:
-        raise ShapeError(located(f"unfold: windows of {size}, {step} apart, on {n} elements"))
+        raise ShapeError(f"unfold: windows of {size}, {step} apart, on {n} elements")
     starts = range(0, n - size + 1, step)
     rows = wrap(x.backend.asarray([s + i for s in starts for i in range(size)],
                                   dtype=dtypes.int64, device=x.device))  # fmt: skip

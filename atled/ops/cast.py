@@ -10,7 +10,7 @@ from atled.core.op import Sample, Spec
 from atled.core.surface import public
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import as_dtype, float64
-from atled.errors import GradError, located
+from atled.errors import GradError
 
 cast = linear(
     "astype",
@@ -78,10 +78,8 @@ def _in_backend(x: Tensor, name: str) -> Tensor:
         return x
     if x.requires_grad and not x.is_leaf:
         raise GradError(
-            located(
-                f"a Tensor of the {x.backend.name} backend with a gradient cannot move to {name}: "
-                "gradients do not cross backends; detach() it first"
-            )
+            f"a Tensor of the {x.backend.name} backend with a gradient cannot move to {name}: "
+            "gradients do not cross backends; detach() it first"
         )
     backend = load(name)
     data = x.backend.tolist(x._value) if name == "python" else x.backend.present(x._value)

@@ -13,7 +13,7 @@ from atled.core.kinds import bilinear, broadcast_shapes, normalize_axes
 from atled.core.op import Sample, Spec
 from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 from atled.ops.elementwise import multiply
 from atled.ops.reduce import sum_
 from atled.ops.shape import expand_dims, permute_dims, reshape
@@ -70,9 +70,9 @@ def matmul(a: Any, b: Any) -> Tensor:
     if a.ndim > 1 and b.ndim > 1:
         return apply(matmul_, a, b)
     if a.ndim == 0 or b.ndim == 0:
-        raise ShapeError(located(f"matmul: operands need an axis; shapes {a.shape} and {b.shape}"))
+        raise ShapeError(f"matmul: operands need an axis; shapes {a.shape} and {b.shape}")
     if a.shape[-1] != b.shape[0 if b.ndim == 1 else -2]:
-        raise ShapeError(located(f"matmul: shapes {a.shape} and {b.shape} do not fit"))
+        raise ShapeError(f"matmul: shapes {a.shape} and {b.shape} do not fit")
     y = apply(
         matmul_, expand_dims(a, 0) if a.ndim == 1 else a, expand_dims(b, 1) if b.ndim == 1 else b
     )
@@ -83,10 +83,8 @@ def matmul(a: Any, b: Any) -> Tensor:
 def _needs(name: str, ndims: tuple[int, int], a: Tensor, b: Tensor) -> None:
     if (a.ndim, b.ndim) != ndims:
         raise ShapeError(
-            located(
-                f"{name}: operands of {ndims[0]} and {ndims[1]} dimensions are needed; "
-                f"found shapes {a.shape} and {b.shape}"
-            )
+            f"{name}: operands of {ndims[0]} and {ndims[1]} dimensions are needed; "
+            f"found shapes {a.shape} and {b.shape}"
         )
 
 
@@ -163,7 +161,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     of_b = normalize_axes(axes[1], b.ndim, "tensordot")
     if [a.shape[i] for i in of_a] != [b.shape[i] for i in of_b]:
         raise ShapeError(
-            located(f"tensordot: axes {of_a} of shape {a.shape} and {of_b} of {b.shape} differ")
+            f"tensordot: axes {of_a} of shape {a.shape} and {of_b} of {b.shape} differ"
         )
     keep_a = [i for i in range(a.ndim) if i not in of_a]
     keep_b = [i for i in range(b.ndim) if i not in of_b]
@@ -216,7 +214,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         for letter, n in zip(term, t.shape, strict=True):
             if sizes.setdefault(letter, n) != n and 1 not in (n, sizes[letter]):
                 raise ShapeError(
-                    located(f"einsum {equation!r}: axis {letter!r} is {sizes[letter]} and {n} long")
+                    f"einsum {equation!r}: axis {letter!r} is {sizes[letter]} and {n} long"
                 )
             sizes[letter] = max(sizes[letter], n)
     term, t = _diagonals(terms[0], tensors[0])
@@ -231,9 +229,7 @@ def _read_equation(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str],
     left, arrow, output = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(tensors):
-        raise ShapeError(
-            located(f"einsum {equation!r}: {len(terms)} terms for {len(tensors)} operands")
-        )
+        raise ShapeError(f"einsum {equation!r}: {len(terms)} terms for {len(tensors)} operands")
     spare = [chr(c) for c in range(0x391, 0x3C9)]
     widest = 0
     for i, (term, t) in enumerate(zip(terms, tensors, strict=True)):
@@ -243,9 +239,7 @@ def _read_equation(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str],
             terms[i] = term.replace("...", "".join(spare[:width][::-1]))
         if len(terms[i]) != t.ndim:
             raise ShapeError(
-                located(
-                    f"einsum {equation!r}: term {term!r} does not name the axes of shape {t.shape}"
-                )
+                f"einsum {equation!r}: term {term!r} does not name the axes of shape {t.shape}"
             )
     rest = "".join(spare[:widest][::-1])
     if not arrow:
@@ -256,7 +250,7 @@ def _read_equation(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str],
     output = output.replace("...", rest)
     missing = [c for c in output if c not in "".join(terms)]
     if missing or len(set(output)) != len(output):
-        raise ShapeError(located(f"einsum {equation!r}: the output {output!r} does not follow"))
+        raise ShapeError(f"einsum {equation!r}: the output {output!r} does not follow")
     return terms, output
 
 

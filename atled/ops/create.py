@@ -14,7 +14,7 @@ from atled.core.op import Sample
 from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import DType, as_dtype, bool_, int64
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 from atled.ops.index import gather, scatter
 
 
@@ -99,7 +99,7 @@ def place(dtype: Any, device: str | None) -> tuple[Any, DType, str | None]:
 def as_shape(shape: Any, rest: Any) -> tuple[int, ...]:
     sizes = (shape, *rest) if isinstance(shape, int) else tuple(shape)
     if any(not isinstance(n, int) or n < 0 for n in sizes):
-        raise ShapeError(located(f"a shape holds non-negative integers; found {sizes}"))
+        raise ShapeError(f"a shape holds non-negative integers; found {sizes}")
     return sizes
 
 
@@ -181,7 +181,7 @@ def arange(
     if stop is None:
         start, stop = 0, start
     if step == 0:
-        raise ShapeError(located("arange: step must not be 0"))
+        raise ShapeError("arange: step must not be 0")
     if dtype is None and all(isinstance(n, int) for n in (start, stop, step)):
         dtype = int64
     xp, wanted, where = place(dtype, device)
@@ -280,7 +280,7 @@ def triu(x: Any, k: int = 0) -> Tensor:
 
 def _below(x: Tensor, k: int) -> Tensor:
     if x.ndim < 2:
-        raise ShapeError(located(f"tril and triu need a matrix; found shape {x.shape}"))
+        raise ShapeError(f"tril and triu need a matrix; found shape {x.shape}")
     xp, (m, n) = x.backend, x.shape[-2:]
     rows = xp.reshape(xp.arange(m, device=x.device), shape=(m, 1))
     return wrap(xp.reshape(xp.arange(n, device=x.device), shape=(1, n)) <= rows + k)
@@ -317,7 +317,7 @@ def diag(x: Any, k: int = 0) -> Tensor:
     if x.ndim == 2:
         return diagonal(x, k)
     if x.ndim != 1:
-        raise ShapeError(located(f"diag: a vector or a matrix is needed; found shape {x.shape}"))
+        raise ShapeError(f"diag: a vector or a matrix is needed; found shape {x.shape}")
     n = x.shape[0] + abs(k)
     line = wrap(x.backend.arange(x.shape[0], device=x.device))
     return apply(scatter, x, line + max(-k, 0), line + max(k, 0), shape=(n, n))

@@ -13,7 +13,7 @@ from atled.core.op import Sample, Spec
 from atled.core.surface import FUNCTIONS, as_part, refuse_part, update
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import bool_, int64
-from atled.errors import DTypeError, IndexingError, ShapeError, located
+from atled.errors import DTypeError, IndexingError, ShapeError
 from atled.ops.shape import (
     broadcast_to,
     moveaxis,
@@ -110,7 +110,7 @@ def as_indices(x: Any, size: int, what: str) -> Tensor:
     """
     t = as_tensor(x)
     if t.dtype.kind not in ("int", "uint") and t.size:
-        raise IndexingError(located(f"{what}: indices must be integers; found {t.dtype.name}"))
+        raise IndexingError(f"{what}: indices must be integers; found {t.dtype.name}")
     t = FUNCTIONS["astype"](t.detach(), int64)
     if not t.size:
         return t
@@ -118,7 +118,7 @@ def as_indices(x: Any, size: int, what: str) -> Tensor:
     low, high = xp.tolist(xp.min(value, axis=None)), xp.tolist(xp.max(value, axis=None))
     if low < -size or high >= size:
         wrong = low if low < -size else high
-        raise IndexingError(located(f"{what}: index {wrong} is out of range for size {size}"))
+        raise IndexingError(f"{what}: index {wrong} is out of range for size {size}")
     return t if low >= 0 else wrap(xp.where(value < 0, value + size, value))
 
 
@@ -153,12 +153,12 @@ class _Plan:
         )
         if used > x.ndim:
             raise IndexingError(
-                located(f"{used} indices for a Tensor of {x.ndim} dimension(s) (shape {x.shape})")
+                f"{used} indices for a Tensor of {x.ndim} dimension(s) (shape {x.shape})"
             )
         fill = [slice(None)] * (x.ndim - used)
         at = next((i for i, item in enumerate(items) if item is Ellipsis), len(items))
         if sum(item is Ellipsis for item in items) > 1:
-            raise IndexingError(located("an index can have one ellipsis (...) only"))
+            raise IndexingError("an index can have one ellipsis (...) only")
         return items[:at] + fill + items[at + 1 :]
 
     def _take(self, x: Tensor, axis: int, item: Any) -> int:
@@ -170,7 +170,7 @@ class _Plan:
         elif isinstance(item, int):
             if not -n <= item < n:
                 raise IndexingError(
-                    located(f"index {item} is out of range for axis {axis} of shape {x.shape}")
+                    f"index {item} is out of range for axis {axis} of shape {x.shape}"
                 )
             item = item % n
             self.basic.append((item, item + 1, 1))
@@ -185,11 +185,9 @@ class _Plan:
     def _take_mask(self, x: Tensor, axis: int, mask: Tensor) -> int:
         part = x.shape[axis : axis + mask.ndim]
         if mask.shape != part:
-            raise IndexingError(
-                located(f"a boolean index of shape {mask.shape} meets axes of shape {part}")
-            )
+            raise IndexingError(f"a boolean index of shape {mask.shape} meets axes of shape {part}")
         if mask.ndim == 0:
-            raise IndexingError(located("a 0-d boolean cannot index; use where()"))
+            raise IndexingError("a 0-d boolean cannot index; use where()")
         for found in FUNCTIONS["nonzero"](mask):
             self.arrays.append((len(self.shape), found))
             self.basic.append((0, x.shape[axis], 1))
@@ -207,7 +205,7 @@ def _normal_item(item: Any) -> Any:
     if item is None or item is Ellipsis or isinstance(item, slice):
         return item
     if isinstance(item, bool):
-        raise IndexingError(located("a single True or False cannot index a Tensor"))
+        raise IndexingError("a single True or False cannot index a Tensor")
     if isinstance(item, Tensor) and item.ndim == 0 and item.dtype is not bool_:
         return item.__index__()
     if hasattr(item, "__index__") and not hasattr(item, "shape"):
@@ -225,7 +223,7 @@ def _slice_bounds(item: slice, n: int) -> tuple[int | None, int | None, int]:
             n
         )
     except (TypeError, AttributeError, ValueError) as error:
-        raise IndexingError(located(f"slice parts must be integers, step not 0: {error}")) from None
+        raise IndexingError(f"slice parts must be integers, step not 0: {error}") from None
     return start, None if step < 0 and stop < 0 else stop, step
 
 
@@ -301,7 +299,7 @@ def assigned(x: Tensor, index: Any, value: Any) -> Tensor:
             v = broadcast_to(v, target)
         except ShapeError:
             raise ShapeError(
-                located(f"assignment: a value of shape {v.shape} does not fit a part of {target}")
+                f"assignment: a value of shape {v.shape} does not fit a part of {target}"
             ) from None
     if _is_basic(index):  # no place twice
         changed = apply(scatter_set_, reshape(x, -1), reshape(v, -1), flat)
@@ -349,10 +347,8 @@ def fitting(value: Any, x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
     v = beside(value, x)
     if RANKS[v.dtype.kind] > RANKS[x.dtype.kind]:
         raise DTypeError(
-            located(
-                f"{name}: a {v.dtype.name} value does not fit a Tensor of {x.dtype.name}; "
-                "convert one of them with .astype(...)"
-            )
+            f"{name}: a {v.dtype.name} value does not fit a Tensor of {x.dtype.name}; "
+            "convert one of them with .astype(...)"
         )
     v = FUNCTIONS["astype"](v, x.dtype)
     if v.shape == shape:
@@ -361,7 +357,7 @@ def fitting(value: Any, x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
         return broadcast_to(v, shape)
     except ShapeError:
         raise ShapeError(
-            located(f"{name}: a value of shape {v.shape} does not fit places of {shape}")
+            f"{name}: a value of shape {v.shape} does not fit places of {shape}"
         ) from None
 
 

@@ -92,7 +92,7 @@ def cumprod(a: Any = None, axis: Any = None, x: Any = None, include_initial: boo
 def _scan(name: str, a: Any, axis: Any, x: Any, include_initial: bool, first: int) -> Any:
     t = as_tensor(a if x is None else x)
     if x is not None and axis is None and t.ndim > 1:
-        raise ShapeError(located(f"np.{name}: axis is needed for shape {t.shape}"))
+        raise ShapeError(f"np.{name}: axis is needed for shape {t.shape}")
     t, axis = flat_unless(t, axis)
     y = FUNCTIONS[name](t, axis=axis)
     if not include_initial:

@@ -178,7 +178,7 @@ def meshgrid(xi: Any, copy: bool = True, indexing: str = "xy") -> Any:
 def split_(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     x, given = as_tensor(ary), indices_or_sections
     if isinstance(given, int) and x.shape[axis] % given:
-        raise ShapeError(located(f"np.split: axis {axis} of {x.shape} has no {given} equal parts"))
+        raise ShapeError(f"np.split: axis {axis} of {x.shape} has no {given} equal parts")
     return list(tensor_split(x, given, axis))
 
 

@@ -7,7 +7,7 @@ from atled.core.kinds import normalize_axes
 from atled.core.op import Sample
 from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 from atled.ops.contract import bmm, mm, mv, outer
 from atled.ops.shape import expand_dims, reshape, unstack
 from atled.ops.variance import norm
@@ -69,7 +69,7 @@ def cdist(a: Any, b: Any, p: float = 2.0) -> Tensor:
     """
     a, b = as_tensor(a), as_tensor(b)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:
-        raise ShapeError(located(f"cdist: rows of one length are needed; {a.shape}, {b.shape}"))
+        raise ShapeError(f"cdist: rows of one length are needed; {a.shape}, {b.shape}")
     return norm(expand_dims(a, -2) - expand_dims(b, -3), p, axis=-1)
 
 
@@ -102,7 +102,7 @@ def cross(a: Any, b: Any, axis: int = -1) -> Tensor:
     a, b = FUNCTIONS["broadcast_arrays"](a, b)
     (axis,) = normalize_axes(axis, a.ndim, "cross")
     if a.shape[axis] != 3:
-        raise ShapeError(located(f"cross: axis {axis} of shape {a.shape} is not 3 long"))
+        raise ShapeError(f"cross: axis {axis} of shape {a.shape} is not 3 long")
     (a0, a1, a2), (b0, b1, b2) = unstack(a, axis), unstack(b, axis)
     parts = [a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0]
     return FUNCTIONS["stack"](parts, axis=axis)
@@ -115,5 +115,5 @@ def inner(a: Any, b: Any) -> Tensor:
     if a.ndim == 0 or b.ndim == 0:
         return a * b
     if a.shape[-1] != b.shape[-1]:
-        raise ShapeError(located(f"inner: the last axes differ: shapes {a.shape} and {b.shape}"))
+        raise ShapeError(f"inner: the last axes differ: shapes {a.shape} and {b.shape}")
     return FUNCTIONS["tensordot"](a, b, ((-1,), (-1,)))

@@ -20,7 +20,7 @@ from atled.core.op import Absent
 from atled.core.surface import FUNCTIONS, public
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import float64, int64
-from atled.errors import DTypeError, located
+from atled.errors import DTypeError
 from atled.ops.create import as_shape, place
 
 MASK = 0xFFFFFFFF
@@ -138,7 +138,7 @@ def _uniform(
 ) -> Any:
     """Draw raw uniform numbers in [0, 1) of a floating dtype."""
     if not dtype.is_floating_point:
-        raise DTypeError(located(f"random numbers in [0, 1) are floats; found {dtype.name}"))
+        raise DTypeError(f"random numbers in [0, 1) are floats; found {dtype.name}")
     w0, w1 = (generator or default_generator).words(xp, math.prod(shape), device)
     if dtype is float64:
         u = xp.astype((w0 >> 5) * 2**26 + (w1 >> 6), dtype=dtype) * 2.0**-53

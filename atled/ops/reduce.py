@@ -20,7 +20,7 @@ from atled.core.op import Op, Sample, Spec
 from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor
 from atled.dtypes import float32, int64
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 
 AXES = (
     Sample(((2, 3, 4),), {"axis": None, "keepdims": False}),
@@ -246,14 +246,10 @@ def _columns(xp: Any, x: Any, axis: int) -> list[Any]:
 SOFTMAX = (Sample(((3, 4),), {"axis": (1,)}), Sample(((2, 3, 4),), {"axis": (1,)}))
 
 
-def _exp_shifted(xp: Any, x: Any, axis: Any) -> Any:
-    return xp.exp(x - xp.max(x, axis=axis, keepdims=True))
-
-
 def _softmax(xp: Any, x: Any, *, axis: Any) -> Any:
     if 0 in x.shape:
         return x
-    e = _exp_shifted(xp, x, axis)
+    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
     return e / xp.sum(e, axis=axis, keepdims=True)
 
 
@@ -349,7 +345,7 @@ def cumulative_prod(x: Any, axis: int | None = None) -> Tensor:
 def _scan(op: Any, x: Any, axis: int | None) -> Tensor:
     x = as_tensor(x)
     if axis is None and x.ndim != 1:
-        raise ShapeError(located(f"{op.name}: axis is needed for shape {x.shape}"))
+        raise ShapeError(f"{op.name}: axis is needed for shape {x.shape}")
     (axis,) = normalize_axes(0 if axis is None else axis, x.ndim, op.name)
     return apply(op, x, axis=axis)
 

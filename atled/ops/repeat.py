@@ -7,7 +7,7 @@ from atled.core.kinds import normalize_axes
 from atled.core.op import Sample
 from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 from atled.ops.shape import broadcast_to, concat, expand_dims, part, place, reshape, sizes_of
 
 
@@ -79,10 +79,8 @@ def repeat(x: Any, repeats: Any, axis: int | None = None, *sizes: int) -> Tensor
 def _repeat_each(x: Tensor, counts: list[int], axis: int) -> Tensor:
     if len(counts) != x.shape[axis] or any(n < 0 for n in counts):
         raise ShapeError(
-            located(
-                f"repeat: one count for each of {x.shape[axis]} places is needed; found {counts}. "
-                "For PyTorch's Tensor.repeat(sizes) use tile(sizes)"
-            )
+            f"repeat: one count for each of {x.shape[axis]} places is needed; found {counts}. "
+            "For PyTorch's Tensor.repeat(sizes) use tile(sizes)"
         )
     rows = [i for i, n in enumerate(counts) for _ in range(n)]
     return FUNCTIONS["take"](x, as_tensor(rows, dtype="int64"), axis=axis)
@@ -127,9 +125,7 @@ def _pad_widths(given: Any, x: Tensor) -> list[tuple[int, int]]:
         return [(items[0], items[1])] * x.ndim
     if len(items) != x.ndim or any(isinstance(w, int) or len(w) != 2 for w in items):
         raise ShapeError(
-            located(
-                f"pad: one (before, after) for each of {x.ndim} axes is needed; found {given!r}"
-            )
+            f"pad: one (before, after) for each of {x.ndim} axes is needed; found {given!r}"
         )
     return [(before, after) for before, after in items]
 
@@ -152,10 +148,8 @@ def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tenso
     n = x.shape[axis]
     if mode == "reflect" and max(before, after) >= n:
         raise ShapeError(
-            located(
-                f"pad: reflect needs less than {n} on axis {axis} of shape {x.shape}; "
-                f"found ({before}, {after})"
-            )
+            f"pad: reflect needs less than {n} on axis {axis} of shape {x.shape}; "
+            f"found ({before}, {after})"
         )
     places = range(-before, n + after)
     if mode == "reflect":
@@ -166,6 +160,6 @@ def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tenso
         rows = [i % n for i in places]
     else:
         raise ShapeError(
-            located(f"pad: mode must be constant, reflect, replicate or circular; found {mode!r}")
+            f"pad: mode must be constant, reflect, replicate or circular; found {mode!r}"
         )
     return FUNCTIONS["take"](x, rows, axis=axis)

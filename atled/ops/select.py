@@ -11,7 +11,7 @@ from atled.core.op import Absent, Sample, Spec
 from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import bool_, int64, promote
-from atled.errors import DTypeError, IndexingError, ShapeError, located
+from atled.errors import DTypeError, IndexingError, ShapeError
 from atled.ops.index import as_indices, fitting, gather, getitem, written
 from atled.ops.shape import broadcast_to, expand_dims, moveaxis, reshape
 
@@ -59,7 +59,7 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     """
     c = as_tensor(condition)
     if c.dtype is not bool_:
-        raise DTypeError(located(f"where: the condition must be boolean; found {c.dtype.name}"))
+        raise DTypeError(f"where: the condition must be boolean; found {c.dtype.name}")
     scalars = [type(v) in (int, float, bool) for v in (a, b)]
     if all(scalars):
         return apply(where_, c, *_pair(a, b))
@@ -131,7 +131,7 @@ def _grid(x: Tensor, axis: int, indices: Tensor) -> list[Tensor]:
     shape = indices.shape
     if len(shape) != x.ndim:
         raise ShapeError(
-            located(f"indices of shape {shape} need as many axes as the Tensor of shape {x.shape}")
+            f"indices of shape {shape} need as many axes as the Tensor of shape {x.shape}"
         )
     xp, out = x.backend, []
     for i, n in enumerate(shape):
@@ -139,7 +139,7 @@ def _grid(x: Tensor, axis: int, indices: Tensor) -> list[Tensor]:
             out.append(indices)
             continue
         if n > x.shape[i]:
-            raise ShapeError(located(f"indices of shape {shape} leave a Tensor of {x.shape}"))
+            raise ShapeError(f"indices of shape {shape} leave a Tensor of {x.shape}")
         line = xp.reshape(
             xp.arange(n, device=x.device),
             shape=tuple([n if j == i else 1 for j in range(len(shape))]),
@@ -300,6 +300,6 @@ def one_hot(x: Any, num_classes: int = -1) -> Tensor:
         num_classes = int(x.backend.tolist(x.backend.max(x._value, axis=None))) + 1
     flat = as_indices(x, num_classes, "one_hot")
     if x.size and x.backend.tolist(x.backend.min(x._value, axis=None)) < 0:
-        raise IndexingError(located("one_hot: classes must not be negative"))
+        raise IndexingError("one_hot: classes must not be negative")
     line = wrap(x.backend.arange(num_classes, device=x.device))
     return FUNCTIONS["astype"](FUNCTIONS["equal"](expand_dims(flat, -1), line), int64)

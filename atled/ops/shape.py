@@ -23,7 +23,7 @@ from atled.core.op import Sample, Spec
 from atled.core.surface import public, spelled
 from atled.core.tape import sum_to_shape
 from atled.core.tensor import Tensor
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 
 reshape_ = movement(
     "reshape",
@@ -194,9 +194,7 @@ def reshape(x: Any, shape: Any, *rest: int) -> Tensor:
     if -1 in sizes:
         known = math.prod(n for n in sizes if n != -1)
         if sizes.count(-1) > 1 or known == 0 or x.size % known:
-            raise ShapeError(
-                located(f"reshape: {x.size} elements of shape {x.shape} do not fill {sizes}")
-            )
+            raise ShapeError(f"reshape: {x.size} elements of shape {x.shape} do not fill {sizes}")
         sizes = tuple([x.size // known if n == -1 else n for n in sizes])
     return apply(reshape_, x, shape=sizes)
 
@@ -208,7 +206,7 @@ def permute_dims(x: Any, axes: Any, *rest: int) -> Tensor:
     x = as_tensor(x)
     order = normalize_axes(sizes_of(axes, rest), x.ndim, "permute_dims")
     if len(order) != x.ndim:
-        raise ShapeError(located(f"permute_dims: {x.ndim} axes are needed; found {order}"))
+        raise ShapeError(f"permute_dims: {x.ndim} axes are needed; found {order}")
     return apply(permute, x, axes=order)
 
 
@@ -255,7 +253,7 @@ def concat(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
     """
     tensors = [as_tensor(x) for x in arrays]
     if not tensors:
-        raise ShapeError(located("concat: at least one array is needed; found none"))
+        raise ShapeError("concat: at least one array is needed; found none")
     if axis is None:
         tensors, axis = [reshape(t, -1) for t in tensors], 0
     (axis,) = normalize_axes(axis, tensors[0].ndim, "concat")
@@ -271,7 +269,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     tensors = [as_tensor(x) for x in arrays]
     if any(t.shape != tensors[0].shape for t in tensors):
         shapes = ", ".join(str(t.shape) for t in tensors)
-        raise ShapeError(located(f"stack: the arrays must have one shape; found {shapes}"))
+        raise ShapeError(f"stack: the arrays must have one shape; found {shapes}")
     return concat([expand_dims(t, axis) for t in tensors], axis=axis)
 
 
@@ -306,7 +304,7 @@ def squeeze(x: Any, axis: Any = None) -> Tensor:
         axes = normalize_axes(axis, x.ndim, "squeeze")
         for a in axes:
             if x.shape[a] != 1:
-                raise ShapeError(located(f"squeeze: axis {a} of shape {x.shape} is not 1 long"))
+                raise ShapeError(f"squeeze: axis {a} of shape {x.shape} is not 1 long")
     return apply(reshape_, x, shape=tuple([n for i, n in enumerate(x.shape) if i not in axes]))
 
 
@@ -418,7 +416,7 @@ def narrow(x: Any, axis: int, start: int, length: int) -> Tensor:
     (axis,) = normalize_axes(axis, x.ndim, "narrow")
     if not 0 <= start <= start + length <= x.shape[axis]:
         raise ShapeError(
-            located(f"narrow: {start} to {start + length} leaves axis {axis} of shape {x.shape}")
+            f"narrow: {start} to {start + length} leaves axis {axis} of shape {x.shape}"
         )
     return part(x, axis, start, start + length, 1)
 
@@ -438,13 +436,13 @@ def split(x: Any, split_size: Any, axis: int = 0) -> tuple[Tensor, ...]:
     n = x.shape[axis]
     if isinstance(split_size, int):
         if split_size < 1:
-            raise ShapeError(located(f"split: a piece must be 1 long or more; found {split_size}"))
+            raise ShapeError(f"split: a piece must be 1 long or more; found {split_size}")
         starts = list(builtins.range(0, n, split_size)) or [0]
         sizes = [min(split_size, n - s) for s in starts]
     else:
         sizes = list(split_size)
         if builtins.sum(sizes) != n or min(sizes, default=0) < 0:
-            raise ShapeError(located(f"split: sizes {sizes} do not add up to {n} (axis {axis})"))
+            raise ShapeError(f"split: sizes {sizes} do not add up to {n} (axis {axis})")
     return apply(cut, x, sizes=tuple(sizes), axis=axis, drop=False)
 
 

@@ -9,7 +9,7 @@ from atled.core.op import Sample, Spec
 from atled.core.surface import FUNCTIONS, public, spelled, values_only
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import int64
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 from atled.ops.index import gather
 from atled.ops.select import take_along_axis
 from atled.ops.shape import narrow, reshape
@@ -77,7 +77,7 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> Sorted:
     x = as_tensor(x)
     (axis,) = normalize_axes(axis, x.ndim, "topk")
     if not 0 <= k <= x.shape[axis]:
-        raise ShapeError(located(f"topk: k = {k} of axis {axis} of shape {x.shape}"))
+        raise ShapeError(f"topk: k = {k} of axis {axis} of shape {x.shape}")
     order = narrow(argsort(x, axis, largest), axis, 0, k)
     return Sorted(take_along_axis(x, order, axis), order)
 
@@ -117,7 +117,7 @@ def searchsorted(x1: Any, x2: Any, side: str = "left") -> Tensor:
     """Return where each element of x2 belongs in the sorted one-dimensional x1, int64."""
     x1 = as_tensor(x1)
     if x1.ndim != 1:
-        raise ShapeError(located(f"searchsorted: x1 must be one-dimensional; found {x1.shape}"))
+        raise ShapeError(f"searchsorted: x1 must be one-dimensional; found {x1.shape}")
     return apply(searchsorted_, x1, _in_dtype(x2, x1), side=side)
 
 

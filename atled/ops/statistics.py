@@ -9,7 +9,7 @@ from atled.core.op import Sample
 from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import SCALARS, Tensor, wrap
 from atled.dtypes import int64
-from atled.errors import GradError, ShapeError, located
+from atled.errors import GradError, ShapeError
 from atled.ops.composite import floating, lerp
 from atled.ops.reduce import mean
 from atled.ops.select import take, take_along_axis, where
@@ -98,7 +98,7 @@ def quantile(
     """
     x = floating(x)
     if isinstance(q, Tensor) and q.requires_grad:
-        raise GradError(located("quantile: no derivative by q; detach() it"))
+        raise GradError("quantile: no derivative by q; detach() it")
     q = q.tolist() if hasattr(q, "tolist") else q  # Python's floats: fractions of a count
     qs, lead = ([q], ()) if isinstance(q, (int, float)) else (list(q), (len(q),))
     flat = reshape(x, -1) if axis is None else x
@@ -116,7 +116,7 @@ def _quantile_rows(rows: Tensor, qs: list[float], interpolation: str) -> Tensor:
     """Return for each q the row between two rows, which are sorted along the first axis."""
     n = rows.shape[0]
     if n == 0:
-        raise ShapeError(located("quantile: of no elements"))
+        raise ShapeError("quantile: of no elements")
     if any(not 0 <= q <= 1 for q in qs):
         raise ValueError(f"quantile: q must lie in [0, 1]; found {qs}")
     places = [q * (n - 1) for q in qs]
@@ -291,14 +291,14 @@ def cov(x: Any, correction: float = 1, fweights: Any = None, aweights: Any = Non
     """
     x = floating(x)
     if x.ndim > 2:
-        raise ShapeError(located(f"cov: a matrix or vector is needed; found shape {x.shape}"))
+        raise ShapeError(f"cov: a matrix or vector is needed; found shape {x.shape}")
     rows = reshape(x, (1, -1)) if x.ndim < 2 else x
     n = rows.shape[1]
     f, a = (None if w is None else as_tensor(w, dtype=x.dtype)
             for w in (fweights, aweights))  # fmt: skip
     weights = f if a is None else a if f is None else f * a
     if weights is not None and weights.shape != (n,):
-        raise ShapeError(located(f"cov: {n} weights are needed; found shape {weights.shape}"))
+        raise ShapeError(f"cov: {n} weights are needed; found shape {weights.shape}")
     w = FUNCTIONS["full_like"](rows[0], 1.0) if weights is None else weights
     total = FUNCTIONS["sum"](w)
     centred = rows - reshape(FUNCTIONS["sum"](rows * w, axis=1) / total, (-1, 1))

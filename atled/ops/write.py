@@ -12,7 +12,7 @@ from atled.core.op import Sample
 from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import iinfo, int64
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 from atled.ops.index import (
     as_indices,
     assigned,
@@ -41,7 +41,7 @@ def masked_scatter(x: Any, mask: Any, source: Any) -> Tensor:
     (places,) = FUNCTIONS["nonzero"](reshape(mask, -1))
     n = places.size
     if flat.size < n:
-        raise ShapeError(located(f"masked_scatter: {n} places, but {flat.size} elements"))
+        raise ShapeError(f"masked_scatter: {n} places, but {flat.size} elements")
     written = apply(scatter_set_, reshape(x, -1), narrow(flat, 0, 0, n), places)
     return reshape(written, x.shape)
 
@@ -130,7 +130,7 @@ def diagonal_scatter(x: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int
     length = max(min(m + min(offset, 0), n - max(offset, 0)), 0)
     if v.shape != (*front.shape[2:], length):
         wanted = (*front.shape[2:], length)
-        raise ShapeError(located(f"diagonal_scatter: src must be {wanted}; found {v.shape}"))
+        raise ShapeError(f"diagonal_scatter: src must be {wanted}; found {v.shape}")
     line = wrap(x.backend.arange(length, device=x.device))
     at = (line + max(-offset, 0), line + max(offset, 0))
     v = fitting(v, x, v.shape, "diagonal_scatter")

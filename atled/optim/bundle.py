@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from atled.core.tensor import Tensor
-from atled.errors import DTypeError, located
+from atled.errors import DTypeError
 
 __all__ = ["Bundle", "bundles_of", "raw_state"]
 
@@ -154,8 +154,8 @@ def _check_state(p: Tensor, slot: Mapping[str, Any]) -> None:
             continue
         fits = type(value) in p.backend.array_types and p.backend.dtype_of(value) is p.dtype
         if not fits or p.backend.device_of(value) != p.device:
-            raise DTypeError(located(
+            raise DTypeError(
                 f"a parameter of shape {p.shape} is {p.dtype.name} on {p.backend.name} "
                 f"({p.device}) now, and its {name} is not: it was converted after the "
                 "optimizer's first step. Make the optimizer after model.to(...)"
-            ))  # fmt: skip
+            )  # fmt: skip

@@ -131,14 +131,14 @@ class Optimizer:
                 "Tensor with at.asarray(...)"
             )
         if type(g._value) is not type(p._value) and g.backend is not p.backend:
-            raise BackendError(located(
+            raise BackendError(
                 f"step: {self._describe(i)} is on the {p.backend.name} backend, its gradient on "
                 f"{g.backend.name}; convert it with g.to({p.backend.name!r})"
-            ))  # fmt: skip
+            )  # fmt: skip
         if g._value.shape != p._value.shape:
-            raise ShapeError(located(
+            raise ShapeError(
                 f"step: the gradient of {self._describe(i)} has shape {g.shape}"
-            ))  # fmt: skip
+            )  # fmt: skip
 
     def _warn_of_missing(self, gradients: Sequence[Any]) -> None:
         """Name, at the first step, the parameters that want a gradient and have none."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import float64
-from atled.errors import DTypeError, GradError, located
+from atled.errors import DTypeError, GradError
 from atled.testing.values import elements, leaf_paths
 from atled.tree import flatten, unflatten
 
@@ -71,10 +71,8 @@ def flattened(f: Callable[..., Any], args: Any) -> tuple[Flat, list[Tensor], lis
 def _require_float64(x: Tensor, what: str) -> None:
     if x.dtype is not float64:
         raise DTypeError(
-            located(
-                f"check_grads: {what} is {x.dtype.name}; differences need float64: make it with "
-                "at.tensor(..., dtype=at.float64) or convert it with x.astype(at.float64)"
-            )
+            f"check_grads: {what} is {x.dtype.name}; differences need float64: make it with "
+            "at.tensor(..., dtype=at.float64) or convert it with x.astype(at.float64)"
         )
 
 

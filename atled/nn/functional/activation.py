@@ -4,7 +4,7 @@ from typing import Any
 
 from atled import functions as at
 from atled.core.tensor import Tensor
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 
 __all__ = [
     "celu", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh",
@@ -30,10 +30,10 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     if weight.size > 1:
         channels = input.shape[1] if input.ndim > 1 else None
         if channels != weight.size:
-            raise ShapeError(located(
+            raise ShapeError(
                 f"prelu: {weight.size} slopes for an input of shape {input.shape}, which has "
                 f"{channels} channels; give one slope, or one for each channel"
-            ))  # fmt: skip
+            )  # fmt: skip
         weight = at.reshape(weight, (-1, *[1] * (input.ndim - 2)))
     return at.where(input > 0, input, weight * input)
 
@@ -129,8 +129,8 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     """a · sigmoid(b), a and b the halves along an axis (Dauphin et al. 2017, arXiv:1612.08083)."""
     n = input.shape[dim]
     if n % 2:
-        raise ShapeError(located(
+        raise ShapeError(
             f"glu halves axis {dim} of shape {input.shape}; its length {n} is odd"
-        ))  # fmt: skip
+        )  # fmt: skip
     a, b = at.split(input, n // 2, axis=dim)
     return a * at.sigmoid(b)

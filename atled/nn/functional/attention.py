@@ -5,7 +5,7 @@ import math
 from atled import functions as at
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import bool_
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 from atled.nn.functional.dropout import dropout
 
 __all__ = ["attention_weights", "scaled_dot_product_attention"]
@@ -34,10 +34,10 @@ def scaled_dot_product_attention(
         ShapeError: the last axes do not fit.
     """
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
-        raise ShapeError(located(
+        raise ShapeError(
             f"scaled_dot_product_attention: query {query.shape}, key {key.shape} and value "
             f"{value.shape} do not fit: (..., L, E), (..., S, E) and (..., S, V) are needed"
-        ))  # fmt: skip
+        )  # fmt: skip
     if is_causal and attn_mask is not None:
         raise ValueError("attention: give attn_mask or is_causal=True, not both")
     weights = attention_weights(query, key, attn_mask, is_causal, scale)

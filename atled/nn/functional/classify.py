@@ -9,7 +9,7 @@ from typing import Any
 from atled import functions as at
 from atled.core.apply import apply
 from atled.core.tensor import Tensor, wrap
-from atled.errors import DTypeError, IndexingError, ShapeError, located
+from atled.errors import DTypeError, IndexingError, ShapeError
 from atled.nn.functional.loss import reduced
 from atled.ops.fused import cross_entropy as cross_entropy_
 from atled.ops.index import gather
@@ -87,7 +87,7 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None,
 
 def _class_axis(x: Tensor, name: str) -> int:
     if x.ndim == 0:
-        raise ShapeError(located(f"{name}: the input needs an axis of classes; found a scalar"))
+        raise ShapeError(f"{name}: the input needs an axis of classes; found a scalar")
     return min(x.ndim - 1, 1)
 
 
@@ -131,10 +131,10 @@ def _picked(x: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int,
     factors = None
     if weight is not None:
         if weight.shape != (classes,):
-            raise ShapeError(located(
+            raise ShapeError(
                 f"{name}: one weight for each of {classes} classes is needed; found shape "
                 f"{weight.shape}"
-            ))  # fmt: skip
+            )  # fmt: skip
         factors = at.reshape(apply(gather, weight, at.reshape(safe, -1)), target.shape)
         picked = picked * factors
     if kept is not None:
@@ -152,15 +152,15 @@ def _check_classes(x: Tensor, target: Tensor, axis: int, name: str) -> None:
         elif target.shape == x.shape:
             remedy = "; probabilities must be of a floating dtype, for one-hot rows write "
             remedy += f"target.argmax({axis})"
-        raise ShapeError(located(
+        raise ShapeError(
             f"{name}: an input of shape {x.shape} needs classes of shape {wanted}; the target "
             f"has shape {target.shape}{remedy}"
-        ))  # fmt: skip
+        )  # fmt: skip
     if target.dtype.kind not in ("int", "uint"):
-        raise DTypeError(located(
+        raise DTypeError(
             f"{name}: classes must be of an integer dtype; the target is {target.dtype.name}: "
             "write target.astype('int64')"
-        ))  # fmt: skip
+        )  # fmt: skip
 
 
 def _kept(target: Tensor, ignore_index: int, classes: int, name: str) -> Tensor | None:
@@ -176,8 +176,8 @@ def _kept(target: Tensor, ignore_index: int, classes: int, name: str) -> Tensor 
         counted = xp.where(kept._value, value, 0)
         low, high = (int(xp.tolist(f(counted, axis=None))) for f in (xp.min, xp.max))
     if low < 0 or high >= classes:
-        raise IndexingError(located(
+        raise IndexingError(
             f"{name}: class {low if low < 0 else high} is not in [0, {classes}), the input's "
             f"{classes} classes"
-        ))  # fmt: skip
+        )  # fmt: skip
     return kept

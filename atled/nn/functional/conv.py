@@ -8,7 +8,7 @@ from typing import Any
 
 from atled import functions as at
 from atled.core.tensor import Tensor
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 from atled.nn.functional.window import each_axis, out_size, slices
 
 __all__ = [
@@ -25,10 +25,10 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         value: what a constant padding is filled with.
     """
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
-        raise ShapeError(located(
+        raise ShapeError(
             f"pad: two numbers for each padded axis, at most {2 * input.ndim} for an input of "
             f"shape {input.shape}; found {tuple(pad)}"
-        ))  # fmt: skip
+        )  # fmt: skip
     pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
     widths = [(0, 0)] * (input.ndim - len(pairs)) + pairs[::-1]
     return at.pad(input, widths, mode=mode, value=value)
@@ -62,10 +62,10 @@ def _padded_by_name(x: Tensor, padding: str, kernel: Any, stride: Any, dilation:
 
 def _batched(x: Tensor, n: int, name: str) -> tuple[Tensor, bool]:
     if x.ndim not in (n + 1, n + 2):
-        raise ShapeError(located(
+        raise ShapeError(
             f"{name}: an input of {n + 2} axes (N, C, ...) or {n + 1} (C, ...) is needed; found "
             f"shape {x.shape}"
-        ))  # fmt: skip
+        )  # fmt: skip
     return (at.expand_dims(x, 0), True) if x.ndim == n + 1 else (x, False)
 
 
@@ -112,10 +112,10 @@ def _transposed(input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any,
                 output_padding: Any, groups: int, dilation: Any, n: int) -> Tensor:  # fmt: skip
     x, alone = _batched(input, n, f"conv_transpose{n}d")
     if x.shape[1] != weight.shape[0] or x.shape[1] % groups:
-        raise ShapeError(located(
+        raise ShapeError(
             f"conv_transpose{n}d: input {input.shape} has {x.shape[1]} channels; weight "
             f"{weight.shape} takes {weight.shape[0]} in {groups} group(s)"
-        ))  # fmt: skip
+        )  # fmt: skip
     y = at.conv_transpose(
         x, weight, stride=each_axis(stride, n, "stride"), padding=each_axis(padding, n, "padding"),
         output_padding=each_axis(output_padding, n, "output_padding"),

@@ -5,7 +5,7 @@ from typing import Any
 from atled import functions as at
 from atled.core.apply import apply
 from atled.core.tensor import Tensor
-from atled.errors import DTypeError, IndexingError, ShapeError, located
+from atled.errors import DTypeError, IndexingError, ShapeError
 from atled.ops.fused import linear as linear_
 
 __all__ = ["bilinear", "embedding", "linear", "one_hot"]
@@ -28,10 +28,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         ShapeError: x does not end in `in` elements.
     """
     if input.shape[-1:] != weight.shape[-1:]:
-        raise ShapeError(located(
+        raise ShapeError(
             f"linear: the input has shape {input.shape}; the weight {weight.shape} takes inputs "
             f"of shape (..., {weight.shape[-1]})"
-        ))  # fmt: skip
+        )  # fmt: skip
     if weight.ndim == 2 and input.ndim > 1 and bias is not None:
         return apply(linear_, input, weight, bias)
     y = at.matmul(input, at.matrix_transpose(weight) if weight.ndim > 1 else weight)
@@ -49,10 +49,10 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     if (input1.shape[-1], input2.shape[-1]) != weight.shape[1:] or (
         input1.shape[:-1] != input2.shape[:-1]
     ):
-        raise ShapeError(located(
+        raise ShapeError(
             f"bilinear: inputs {input1.shape} and {input2.shape} do not fit the weight "
             f"{weight.shape}, which is (out, in1, in2)"
-        ))  # fmt: skip
+        )  # fmt: skip
     rows = at.reshape(input1, (-1, 1, 1, input1.shape[-1]))
     columns = at.reshape(input2, (-1, 1, input2.shape[-1], 1))
     y = at.matmul(at.matmul(rows, weight), columns)
@@ -77,11 +77,11 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
     """
     places = at.as_tensor(input)
     if places.dtype.kind not in ("int", "uint"):
-        raise DTypeError(located(
+        raise DTypeError(
             f"embedding: indices must be integers; found {places.dtype.name}"
-        ))  # fmt: skip
+        )  # fmt: skip
     if places.size and (low := at.min(places).item()) < 0:
-        raise IndexingError(located(f"embedding: index {low} is negative"))
+        raise IndexingError(f"embedding: index {low} is negative")
     rows = at.take(weight, places, axis=0)
     if padding_idx is None:
         return rows

@@ -39,9 +39,9 @@ def check_same_shape(a: Tensor, b: Tensor, name: str, words: tuple[str, str] = (
         remedy = f"write {words[1]}.reshape({a.shape}) or {words[0]}.reshape({b.shape})"
     else:
         remedy = "they must be equal: nothing is broadcast in a loss"
-    raise ShapeError(located(
+    raise ShapeError(
         f"{name}: the {words[0]} has shape {a.shape}, the {words[1]} {b.shape}; {remedy}"
-    ))  # fmt: skip
+    )  # fmt: skip
 
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean",

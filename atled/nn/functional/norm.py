@@ -7,7 +7,7 @@ from typing import Any
 from atled import functions as at
 from atled.core.apply import replace
 from atled.core.tensor import Tensor
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 
 __all__ = [
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "normalize",
@@ -28,9 +28,9 @@ def _standardized(x: Tensor, axes: Any, eps: float) -> tuple[Tensor, Tensor, Ten
 def _last_axes(x: Tensor, shape: Sequence[int] | int, name: str) -> tuple[int, ...]:
     wanted = (shape,) if isinstance(shape, int) else tuple(shape)
     if not wanted or x.shape[-len(wanted) :] != wanted:
-        raise ShapeError(located(
+        raise ShapeError(
             f"{name}: the input has shape {x.shape}; it must end in {wanted}"
-        ))  # fmt: skip
+        )  # fmt: skip
     return tuple(range(-len(wanted), 0))
 
 
@@ -97,16 +97,16 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
         ShapeError: training with one value per channel.
     """
     if input.ndim < 2:
-        raise ShapeError(located(f"batch_norm: (N, C, ...) is needed; found {input.shape}"))
+        raise ShapeError(f"batch_norm: (N, C, ...) is needed; found {input.shape}")
     if not training and running_mean is not None and running_var is not None:
         mean = _by_channel(running_mean, input.ndim)
         variance = _by_channel(running_var, input.ndim)
         return _scaled((input - mean) * at.rsqrt(variance + eps), weight, bias)
     count = input.size // max(input.shape[1], 1)
     if count <= 1:
-        raise ShapeError(located(
+        raise ShapeError(
             f"batch_norm: training needs more than one value per channel; found {input.shape}"
-        ))  # fmt: skip
+        )  # fmt: skip
     axes = (0, *range(2, input.ndim))
     y, mean, variance = _standardized(input, axes, eps)
     _track(running_mean, mean, momentum)
@@ -129,10 +129,10 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None,
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     count = math.prod(input.shape[2:])
     if input.ndim < 3 or count <= 1:
-        raise ShapeError(located(
+        raise ShapeError(
             f"instance_norm: (N, C, L, ...) with more than one value per channel is needed; "
             f"found {input.shape}"
-        ))  # fmt: skip
+        )  # fmt: skip
     y, mean, variance = _standardized(input, tuple(range(2, input.ndim)), eps)
     _track(running_mean, at.mean(mean, axis=0), momentum)
     _track(running_var, at.mean(variance, axis=0) * (count / (count - 1)), momentum)
@@ -149,10 +149,10 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None,
         weight, bias: (C,).
     """
     if input.ndim < 2 or input.shape[1] % num_groups:
-        raise ShapeError(located(
+        raise ShapeError(
             f"group_norm: (N, C, ...) with C a multiple of {num_groups} is needed; found "
             f"{input.shape}"
-        ))  # fmt: skip
+        )  # fmt: skip
     grouped = at.reshape(input, (input.shape[0], num_groups, -1))
     y, _, _ = _standardized(grouped, (2,), eps)
     return _scaled(at.reshape(y, input.shape), weight, bias)

@@ -9,7 +9,7 @@ from typing import Any
 
 from atled import functions as at
 from atled.core.tensor import Tensor, wrap
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 from atled.nn.functional.window import each_axis, out_size, slices
 
 __all__ = [
@@ -24,20 +24,20 @@ class _Windows:
     def __init__(self, x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any,
                  ceil_mode: bool, n: int, name: str) -> None:  # fmt: skip
         if x.ndim not in (n + 1, n + 2):
-            raise ShapeError(located(
+            raise ShapeError(
                 f"{name}: an input of {n + 2} axes (N, C, ...) or {n + 1} (C, ...) is needed; "
                 f"found shape {x.shape}"
-            ))  # fmt: skip
+            )  # fmt: skip
         self.n, self.spatial = n, x.shape[-n:]
         self.kernel = each_axis(kernel, n, "kernel_size")
         self.stride = self.kernel if stride is None else each_axis(stride, n, "stride")
         self.padding = each_axis(padding, n, "padding")
         self.dilation = each_axis(dilation, n, "dilation")
         if any(p > k // 2 for p, k in zip(self.padding, self.kernel, strict=True)):
-            raise ShapeError(located(
+            raise ShapeError(
                 f"{name}: padding may be half of the window at most; found padding "
                 f"{self.padding} for windows of {self.kernel}"
-            ))  # fmt: skip
+            )  # fmt: skip
         self.out = tuple([
             out_size(*row, ceil_mode)
             for row in zip(self.spatial, self.kernel, self.stride, self.dilation, self.padding,
@@ -177,10 +177,10 @@ def _spans(length: int, out: int) -> list[tuple[int, int]]:
 
 def _adaptive_sizes(x: Tensor, output_size: Any, n: int, name: str) -> tuple[int, ...]:
     if x.ndim not in (n + 1, n + 2):
-        raise ShapeError(located(
+        raise ShapeError(
             f"{name}: an input of {n + 2} axes (N, C, ...) or {n + 1} (C, ...) is needed; found "
             f"shape {x.shape}"
-        ))  # fmt: skip
+        )  # fmt: skip
     sizes = (output_size,) * n if not isinstance(output_size, (tuple, list)) else output_size
     return tuple([x.shape[i - n] if size is None else size for i, size in enumerate(sizes)])
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from atled import functions as at
 from atled.core.tensor import Tensor, wrap
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 
 __all__ = ["interpolate", "pixel_shuffle", "pixel_unshuffle"]
 
@@ -31,10 +31,8 @@ def interpolate(
     n = input.ndim - 2
     if n < 1 or (size is None) == (scale_factor is None):
         raise ShapeError(
-            located(
-                "interpolate: an input (N, C, *spatial) and either size or scale_factor are "
-                f"needed; found shape {input.shape}, size={size!r}, scale_factor={scale_factor!r}"
-            )
+            "interpolate: an input (N, C, *spatial) and either size or scale_factor are "
+            f"needed; found shape {input.shape}, size={size!r}, scale_factor={scale_factor!r}"
         )
     if mode != "nearest" and LINEAR.get(mode) != n:
         raise ValueError(
@@ -81,9 +79,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     *lead, c, h, w = input.shape
     if c % (r * r):
         raise ShapeError(
-            located(
-                f"pixel_shuffle: {c} channels are no multiple of {r}²; the shape is {input.shape}"
-            )
+            f"pixel_shuffle: {c} channels are no multiple of {r}²; the shape is {input.shape}"
         )
     k = len(lead)
     parts = at.reshape(input, (*lead, c // (r * r), r, r, h, w))
@@ -97,7 +93,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     *lead, c, h, w = input.shape
     if h % r or w % r:
         raise ShapeError(
-            located(f"pixel_unshuffle: height and width of {input.shape} are not multiples of {r}")
+            f"pixel_unshuffle: height and width of {input.shape} are not multiples of {r}"
         )
     k = len(lead)
     parts = at.reshape(input, (*lead, c, h // r, r, w // r, r))

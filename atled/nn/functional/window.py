@@ -8,7 +8,7 @@ one axis after another.
 from typing import Any
 
 from atled.core.tensor import Tensor
-from atled.errors import ShapeError, located
+from atled.errors import ShapeError
 
 __all__ = ["each_axis", "out_size", "slices"]
 
@@ -19,7 +19,7 @@ def each_axis(value: Any, n: int, name: str) -> tuple[int, ...]:
     if len(each) == 1:
         each = each * n
     if len(each) != n:
-        raise ShapeError(located(f"{name}: one number or {n} are needed; found {value!r}"))
+        raise ShapeError(f"{name}: one number or {n} are needed; found {value!r}")
     return each
 
 
@@ -31,10 +31,10 @@ def out_size(length: int, kernel: int, stride: int, dilation: int, padding: int,
     if ceil_mode and (count - 1) * stride >= length + padding:
         count -= 1  # the last window would lie in the padding altogether
     if room < 0 or count < 1:
-        raise ShapeError(located(
+        raise ShapeError(
             f"a window of {dilation * (kernel - 1) + 1} does not fit an axis of length {length} "
             f"with padding {padding}"
-        ))  # fmt: skip
+        )  # fmt: skip
     return count
 
 
