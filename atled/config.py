@@ -1,18 +1,20 @@
 """The few switches of atled, in one place.
 
-`grad_mode` is per thread, the rest is per process. Everything here has a public setter
+`modes` is per thread, the rest is per process. Everything here has a public setter
 (`at.use`, `at.set_default_dtype`, `at.no_grad`); nothing else in the package keeps a setting.
 """
 
 import threading
+from typing import Any
 
 from atled.dtypes import DType
 
-__all__ = ["grad_mode", "settings"]
+__all__ = ["modes", "settings"]
 
 
-class _GradMode(threading.local):
+class _Modes(threading.local):
     enabled = True  # whether operations are recorded in this thread
+    tracing: Any = None  # the `core.trace.Trace` that this thread is in, if any
 
 
 class _Settings:
@@ -21,5 +23,5 @@ class _Settings:
     default_dtype: DType | None = None  # None: the backend's own default
 
 
-grad_mode = _GradMode()
+modes = _Modes()
 settings = _Settings()

@@ -15,6 +15,7 @@ __all__ = [
     "GradError",
     "IndexingError",
     "ShapeError",
+    "TraceError",
     "user_location",
 ]
 
@@ -57,6 +58,10 @@ class NotScalarError(GradError, ValueError):
 
 class BackendError(AtledError, RuntimeError):
     """A backend or a device is missing, or two of them met in one operation."""
+
+
+class TraceError(AtledError, RuntimeError):
+    """A compiled function asks for something that is not known while it is traced."""
 
 
 class IndexingError(AtledError, IndexError):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from atled.backends import protocol
-from atled.config import grad_mode, settings
+from atled.config import modes, settings
 
 # A test process keeps NumPy's own choice of BLAS kernels, whatever the machine's settings.
 for _name in [n for n in os.environ if n.startswith("OPENBLAS_")]:
@@ -37,6 +37,6 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def _clean_settings():
-    before = settings.backend, settings.device, settings.default_dtype, grad_mode.enabled
+    before = settings.backend, settings.device, settings.default_dtype, modes.enabled
     yield
-    settings.backend, settings.device, settings.default_dtype, grad_mode.enabled = before
+    settings.backend, settings.device, settings.default_dtype, modes.enabled = before

@@ -34,6 +34,8 @@ ORDER: dict[str, list[str | set[str]]] = {
     "core": [
         "op",
         "kinds",
+        "graph",
+        "symbol",
         "tape",
         "display",
         "methods",
@@ -46,7 +48,6 @@ ORDER: dict[str, list[str | set[str]]] = {
         "numpy_tables",
         "interop",
         "batch",
-        "graph",
         "trace",
         "transforms",
     ],

@@ -15,7 +15,7 @@ from atled.backends.protocol import (
     default_dtype,
     namespace_of,
 )
-from atled.config import grad_mode
+from atled.config import modes
 from atled.core.op import REGISTRY, Absent, Op, Spec
 from atled.core.tape import Leaf, Node
 from atled.core.tensor import SCALARS, Stop, Tensor, plain, raw, wrap
@@ -48,6 +48,8 @@ def apply(op: Op, *operands: Any, **static: Any) -> Any:
         ShapeError: shapes do not fit; both are named, with the user's line.
         BackendError: operands of two backends met.
     """
+    if modes.tracing is not None:
+        operands = modes.tracing.entered(operands)
     values: list[Any] = []
     nodes: list[Node] = []
     xp: Any = None
@@ -84,7 +86,7 @@ def apply(op: Op, *operands: Any, **static: Any) -> Any:
         y = getattr(xp, op.name)(*values, **static)
     except Exception as error:
         raise _explain(op, values, static, xp, error) from error
-    derivative = op.derivative_for(needs) if needs and grad_mode.enabled else None
+    derivative = op.derivative_for(needs) if needs and modes.enabled else None
     if op.outputs > 1:
         return _several(op, derivative, operands, values, static, xp, y, stop)
     t = _new(Tensor)
@@ -166,7 +168,7 @@ def _stop(op: Op, nodes: list[Node], behind: Stop | None) -> Stop:
 
 
 def _reason(op: Op) -> str:
-    if not grad_mode.enabled:
+    if not modes.enabled:
         return f"{op.name} ran under no_grad"
     if isinstance(op.derivative, Absent):
         return f"{op.name} has no derivative: {op.derivative.reason}"

@@ -3,7 +3,7 @@
 from typing import Any
 from weakref import ref
 
-from atled.config import grad_mode
+from atled.config import modes
 from atled.core.apply import as_tensor, port_of
 from atled.core.autograd import TENSORS
 from atled.core.mode import enable_grad, no_grad
@@ -155,7 +155,7 @@ class Function:
         """Run `forward` and record the call with `backward` as its derivative."""
         ctx = Context()
         tracked = [i for i, x in enumerate(args) if isinstance(x, Tensor) and x._node is not None]
-        recording = grad_mode.enabled and bool(tracked)
+        recording = modes.enabled and bool(tracked)
         ctx.needs_input_grad = tuple(recording and i in tracked for i in range(len(args)))
         with no_grad():
             result = cls.forward(ctx, *args)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from atled.config import grad_mode
+from atled.config import modes
 
 GENERATOR = 0x20  # the flag of a generator function's code
 
@@ -15,14 +15,14 @@ class set_grad_enabled:
     """Record operations, or not: as a setting at once, or for a `with` block."""
 
     def __init__(self, mode: bool) -> None:
-        self._before = grad_mode.enabled
-        grad_mode.enabled = mode
+        self._before = modes.enabled
+        modes.enabled = mode
 
     def __enter__(self) -> "set_grad_enabled":
         return self
 
     def __exit__(self, *exc: object) -> None:
-        grad_mode.enabled = self._before
+        modes.enabled = self._before
 
 
 class _Mode:
@@ -38,12 +38,12 @@ class _Mode:
         self._before: list[bool] = []
 
     def __enter__(self) -> "_Mode":
-        self._before.append(grad_mode.enabled)
-        grad_mode.enabled = self._mode
+        self._before.append(modes.enabled)
+        modes.enabled = self._mode
         return self
 
     def __exit__(self, *exc: object) -> None:
-        grad_mode.enabled = self._before.pop()
+        modes.enabled = self._before.pop()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Decorate a function, or a generator function, whose body then runs in this mode."""
@@ -97,4 +97,4 @@ class enable_grad(_Mode):
 
 def is_grad_enabled() -> bool:
     """Say whether operations are being recorded in this thread."""
-    return grad_mode.enabled
+    return modes.enabled

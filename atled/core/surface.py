@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, TypeVar
 
-from atled.config import grad_mode
+from atled.config import modes
 from atled.core.apply import apply, as_tensor, replace
 from atled.core.autograd import backward, gradients, register_hook, retain_grad
 from atled.core.kinds import normalize_axes
@@ -308,18 +308,18 @@ def update(x: Tensor, compute: Callable[[], Tensor], operands: Any = ()) -> Tens
     """
     if not (x.requires_grad and x.is_leaf):
         return replace(x, compute())
-    if grad_mode.enabled and any(
+    if modes.enabled and any(
         isinstance(o, Tensor) and o.requires_grad and o is not x for o in operands
     ):
         raise GradError(
             "an in-place update of a leaf is not recorded, and the gradient of its operand "
             "would be lost; write x = x + y, or put it under no_grad, or detach the operand"
         )
-    before, grad_mode.enabled = grad_mode.enabled, False
+    before, modes.enabled = modes.enabled, False
     try:
         return replace(x, compute())
     finally:
-        grad_mode.enabled = before
+        modes.enabled = before
 
 
 # -- methods that are not functions

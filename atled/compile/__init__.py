@@ -1,0 +1,1 @@
+"""`at.compile`: a function, or a whole training step, as one native program."""

@@ -1,0 +1,80 @@
+"""From LLVM's language to machine code, in memory: the one file that imports llvmlite."""
+
+import ctypes
+import os
+from functools import lru_cache
+from typing import Any
+
+import llvmlite.binding as llvm
+
+__all__ = ["Library", "assembly", "host", "optimised"]
+
+
+class Host:
+    """The machine that programs are made for, as LLVM sees it.
+
+    Attributes:
+        triple: as in "x86_64-unknown-linux-gnu".
+        cpu, features: LLVM's names.
+        vector_bytes: width of the vectors that kernels use.
+    """
+
+    def __init__(self) -> None:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        self.triple = llvm.get_process_triple()
+        self.cpu = os.environ.get("ATLED_CPU", "") or llvm.get_host_cpu_name()
+        has = {} if self.cpu != llvm.get_host_cpu_name() else dict(llvm.get_host_cpu_features())
+        self.features = ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(has.items()))
+        self.vector_bytes = 64 if has.get("avx512f") else 32 if has.get("avx2") else 16
+        if self.vector_bytes == 64:  # LLVM would split 512-bit vectors in two on many CPUs
+            self.features += ",-prefer-256-bit"
+        self.machine = llvm.Target.from_triple(self.triple).create_target_machine(
+            cpu=self.cpu, features=self.features, opt=2, jit=True
+        )
+
+
+@lru_cache(None)
+def host() -> Host:
+    """Return the machine, found out once."""
+    return Host()
+
+
+def optimised(text: str) -> Any:
+    """Parse and verify a module, and run LLVM's passes over it."""
+    module = llvm.parse_assembly(text)
+    module.triple, module.data_layout = host().triple, str(host().machine.target_data)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = False
+    builder = llvm.create_pass_builder(host().machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return module
+
+
+def assembly(text: str) -> str:
+    """Return the machine code of a module, as assembly."""
+    return str(host().machine.emit_assembly(optimised(text)))
+
+
+class Library:
+    """Compiled functions, found by name, that live as long as this object.
+
+    Args:
+        text: a module in LLVM's language.
+    """
+
+    def __init__(self, text: str) -> None:
+        module = optimised(text)
+        self._engine = llvm.create_mcjit_compiler(module, host().machine)
+        self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """Return where a function lies."""
+        return int(self._engine.get_function_address(name))
+
+    def function(self, name: str, *arguments: Any, result: Any = None) -> Any:
+        """Return a function as ctypes calls it, with the GIL released."""
+        call = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
+        call.library = self
+        return call

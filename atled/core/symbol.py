@@ -1,0 +1,562 @@
+"""The traced namespace: functions that record a graph instead of computing.
+
+A `Symbol` stands in for an array whose values are not known yet: it has a shape and a dtype, and
+points to the `Value` of a graph. `TRACED` is its namespace. It writes down one primitive for each
+function of the standard; what is no primitive is the record's own portable forward, run over
+symbols, so that an operation is defined once and nowhere again.
+
+A `Number` stands in for a Python number that changes from call to call (a learning rate, a
+count of steps). It is as weak as a Python number; asked whether it is larger than another,
+it answers for now and leaves a *guard*: the program is used as long as the answer is the same.
+"""
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from atled.backends.protocol import NAMESPACES, Backend
+from atled.config import modes
+from atled.core.graph import COMPARISONS, ELEMENTWISE, Value
+from atled.core.kinds import broadcast_shapes
+from atled.core.op import REGISTRY
+from atled.dtypes import ALL, DType, bfloat16, bool_, float16, float32, float64, int64, promote
+from atled.errors import TraceError
+
+__all__ = ["TRACED", "Number", "Symbol", "constant"]
+
+
+class Symbol:
+    """An array of the program that is being traced."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.value.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.value.shape)
+
+    @property
+    def size(self) -> int:
+        return self.value.size
+
+    def __getitem__(self, index: Any) -> "Symbol":
+        return _indexed(self, index)
+
+    def __len__(self) -> int:
+        return self.value.shape[0]
+
+    def __repr__(self) -> str:
+        return f"<traced {self.dtype.name}{list(self.shape)}>"
+
+    def __bool__(self) -> bool:
+        raise unknown("the truth of an array")
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(self.value.shape[0]))
+
+    __hash__ = object.__hash__
+
+
+def unknown(what: str) -> TraceError:
+    """Return the error for a value that is asked for while tracing."""
+    return TraceError(
+        f"{what} was asked for while a compiled function is traced: there are only shapes and "
+        "dtypes then. Choose with at.where(condition, a, b) instead of `if`; return the Tensor "
+        "and read it outside; or keep this part out of the compiled function"
+    )
+
+
+class Number:
+    """A Python number that may differ in the next call.
+
+    Attributes:
+        value: its place in the graph, a 0-d float64 or int64.
+        now: what it is while tracing.
+        again: computes it anew from what it was read from; called before a program is used.
+    """
+
+    __slots__ = ("again", "now", "value")
+
+    def __init__(self, value: Value, now: float, again: Callable[[], Any]) -> None:
+        self.value, self.now, self.again = value, now, again
+
+    def __repr__(self) -> str:
+        return f"<number, now {self.now!r}>"
+
+    def __bool__(self) -> bool:
+        return self._guarded(bool, "bool")
+
+    def __float__(self) -> float:
+        raise unknown("a number that changes from call to call")
+
+    __int__ = __index__ = __float__  # type: ignore[assignment]
+
+    def _guarded(self, ask: Callable[[Any], bool], name: str) -> bool:
+        again, answer = self.again, ask(self.now)
+        modes.tracing.guard(lambda: ask(again()) == answer)
+        return answer
+
+    __hash__ = object.__hash__
+
+
+def _number_operator(name: str, function: Callable[..., Any], swapped: bool) -> Any:
+    def run(self: Number, other: Any) -> Any:
+        if isinstance(other, Symbol):
+            return NotImplemented
+        pair = (other, self) if swapped else (self, other)
+        whole = all(type(_now(x)) is int for x in pair) and name not in ("divide", "pow")
+        dtype = int64 if whole else float64
+        values = [_as_value(_number_value(x), dtype, ()) for x in pair]
+        again = [_again(x) for x in pair]
+        return Number(
+            Value.of(name, *values),
+            function(*[_now(x) for x in pair]),
+            lambda: function(*[a() for a in again]),
+        )
+
+    return run
+
+
+def _now(x: Any) -> Any:
+    return x.now if isinstance(x, Number) else x
+
+
+def _again(x: Any) -> Callable[[], Any]:
+    return x.again if isinstance(x, Number) else lambda: x
+
+
+def _number_value(x: Any) -> Value:
+    if isinstance(x, Number):
+        return x.value
+    return constant(x, float64 if isinstance(x, float) else int64)
+
+
+def _comparison(function: Callable[..., bool]) -> Any:
+    def run(self: Number, other: Any) -> Any:
+        if isinstance(other, Symbol):
+            return NotImplemented
+        ours, theirs, answer = self.again, _again(other), function(self.now, _now(other))
+        modes.tracing.guard(lambda: function(ours(), theirs()) == answer)
+        return answer
+
+    return run
+
+
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    setattr(Number, f"__{_name}__", _comparison(getattr(operator, _name)))
+for _name, _op in (
+    ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"),
+    ("floordiv", "floor_divide"), ("mod", "remainder"), ("pow", "pow"), ("and", "bitwise_and"),
+    ("or", "bitwise_or"), ("xor", "bitwise_xor"), ("lshift", "bitwise_left_shift"),
+    ("rshift", "bitwise_right_shift"),
+):  # fmt: skip
+    _function = getattr(operator, f"{_name}_" if _name in ("and", "or") else _name)
+    setattr(Number, f"__{_name}__", _number_operator(_op, _function, False))
+    setattr(Number, f"__r{_name}__", _number_operator(_op, _function, True))
+Number.__neg__ = lambda self: self * -1  # type: ignore[attr-defined]
+
+
+# -- from operands to values
+
+
+def constant(number: Any, dtype: DType) -> Value:
+    """Return a 0-d constant, the number as its dtype has it."""
+    number = bool(number) if dtype is bool_ else (
+        float(number) if dtype.is_floating_point else int(number)
+    )  # fmt: skip
+    return Value("constant", (), {"value": number, "dtype": dtype}, (), dtype)
+
+
+def _as_value(x: Value, dtype: DType, shape: tuple[int, ...]) -> Value:
+    """Return x in a dtype and broadcast to a shape."""
+    if x.dtype is not dtype:
+        x = _cast(x, dtype)
+    if x.shape != shape:
+        x = Value.of("broadcast_to", x, shape=shape)
+    return x
+
+
+def _cast(x: Value, dtype: DType) -> Value:
+    if x.op == "constant" and (dtype.is_floating_point or x.dtype.kind != "float"):
+        return constant(x.static["value"], dtype)
+    return Value.of("astype", x, dtype=dtype)
+
+
+def value_of(x: Any) -> Value:
+    """Return the value behind a symbol, or of an array that the program reads from outside."""
+    if isinstance(x, Symbol):
+        return x.value
+    if isinstance(x, Number):
+        return x.value
+    tracing = modes.tracing
+    if tracing is None:
+        raise TraceError(
+            "a Tensor of a compiled function was used after it had been traced; it was stored "
+            "somewhere (in an attribute, a list) while tracing. Return it from the function"
+        )
+    return tracing.lifted(x).value
+
+
+SCALARS = (float, int, bool)
+
+
+def _values(operands: tuple[Any, ...]) -> list[Value]:
+    """Return operands as values of one shape and dtype; Python numbers and `Number`s are weak."""
+    weak = [type(x) in SCALARS or isinstance(x, Number) for x in operands]
+    strong = [value_of(x) for x, w in zip(operands, weak, strict=True) if not w]
+    if strong:
+        dtype = promote([v.dtype for v in strong])
+    else:
+        dtype = int64 if all(type(_now(x)) is int for x in operands) else float64
+    if not dtype.is_floating_point:
+        floats = [w and isinstance(_now(x), float) for x, w in zip(operands, weak, strict=True)]
+        if any(floats):
+            dtype = TRACED.default_float
+        elif dtype is bool_ and any(w and type(_now(x)) is int for x, w in zip(operands, weak)):  # noqa: B905
+            dtype = int64
+    shape = broadcast_shapes((), *[v.shape for v in strong])
+    rest = iter(strong)
+    out = []
+    for x, w in zip(operands, weak, strict=True):
+        value = next(rest) if not w else x.value if isinstance(x, Number) else constant(x, dtype)
+        out.append(_as_value(value, dtype, shape))
+    return out
+
+
+# Floating functions: integers and booleans are cast first, as by NumPy.
+_FLOAT = frozenset(
+    """
+sqrt exp expm1 exp2 log log1p log2 log10 sin cos tan asin acos atan sinh cosh tanh asinh acosh
+atanh erf erfinv lgamma sigmoid divide atan2 hypot logaddexp copysign nextafter
+""".split()
+)
+_LOGICAL = frozenset("logical_not logical_and logical_or logical_xor".split())
+
+
+def _elementwise(name: str) -> Callable[..., Symbol]:
+    def function(*operands: Any) -> Symbol:
+        values = _values(operands)
+        if name in _FLOAT and not values[0].dtype.is_floating_point:
+            values = [_cast(v, TRACED.default_float) for v in values]
+        elif name in _LOGICAL and values[0].dtype is not bool_:
+            values = [_cast(v, bool_) for v in values]
+        return Symbol(Value.of(name, *values))
+
+    function.__name__ = name
+    return function
+
+
+def _reduction(name: str) -> Callable[..., Symbol]:
+    def function(x: Any, *, axis: Any = None, keepdims: bool = False) -> Symbol:
+        v = value_of(x)
+        if axis is None:
+            axis = tuple(range(len(v.shape)))
+        axes = tuple(sorted(a % len(v.shape) for a in ((axis,) if isinstance(axis, int) else axis)))
+        if name in ("argmax", "argmin") and len(axes) > 1:
+            v, axes = Value.of("reshape", v, shape=(v.size,)), (0,)
+        elif name in ("all", "any") and v.dtype is not bool_:
+            v = _cast(v, bool_)
+        elif name in ("sum", "prod") and v.dtype is bool_:
+            v = _cast(v, int64)
+        y = Value.of(name, v, axis=axes) if axes or name[:3] == "arg" else v
+        kept = [1 if i in axes else n for i, n in enumerate(value_of(x).shape)]
+        if name[:3] == "arg" and len(kept) > 1 and axes == (0,) and len(v.shape) == 1:
+            kept = [1] * len(kept)
+        return Symbol(Value.of("reshape", y, shape=tuple(kept)) if keepdims else y)
+
+    function.__name__ = name
+    return function
+
+
+def _indexed(x: Symbol, index: Any) -> Symbol:
+    """Return x[...] for integers, slices, None and `...`, as rules write them."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    if Ellipsis in items:
+        at = items.index(Ellipsis)
+        count = x.ndim - sum(i is not None for i in items) + 1
+        items[at : at + 1] = [slice(None)] * count
+    items += [slice(None)] * (x.ndim - sum(i is not None for i in items))
+    part, shape = [], []
+    sizes = iter(x.shape)
+    for item in items:
+        if item is None:
+            shape.append(1)
+            continue
+        n = next(sizes)
+        if isinstance(item, slice):
+            start, stop, step = item.indices(n)
+            part.append((start, None if stop < 0 else stop, step))
+            shape.append(len(range(start, stop, step)))
+        else:
+            at = operator.index(item) % n
+            part.append((at, at + 1, 1))
+    return TRACED.reshape(TRACED.slice(x, index=tuple(part)), shape=tuple(shape))
+
+
+class Traced(Backend):
+    """The namespace over symbols."""
+
+    name = "traced"
+    level = 1
+    array_types = (Symbol, Number)
+    dtypes = {d: d for d in ALL if d is not bfloat16}  # noqa: RUF012
+    floats = (float32, float64, float16)
+    default_float = float32
+
+    def __init__(self) -> None:
+        for name in sorted(ELEMENTWISE - {"where", "astype", "threefry"}):
+            setattr(self, name, _elementwise(name))
+        for name in "sum prod max min all any argmax argmin".split():
+            setattr(self, name, _reduction(name))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            op = REGISTRY.get(name)
+            if op is None or op.outputs > 1:
+                raise
+        return lambda *operands, **static: self.call(name, *operands, **static)
+
+    def call(self, name: str, *operands: Any, **static: Any) -> Symbol:
+        """Record an eager call of the namespace's function: it has no lowering."""
+        values = [value_of(x) for x in operands if type(x) not in SCALARS]
+        if len(values) != len(operands):
+            values = _values(operands)
+        spec = REGISTRY[name].infer(*values, **static)
+        given = tuple(sorted(static.items()))
+        shape = tuple(spec.shape)
+        return Symbol(
+            Value.of("call", *values, name=name, given=given, shape=shape, dtype=spec.dtype)
+        )
+
+    # -- across the border
+
+    def asarray(self, data: Any, *, dtype: Any = None, device: Any = None) -> Any:
+        if isinstance(data, (list, tuple)) and any(isinstance(x, Symbol) for x in data):
+            data = self.concat(*[self.reshape(x, shape=(1, *x.shape)) for x in data], axis=0)
+        if type(data) in SCALARS:
+            plain = bool_ if type(data) is bool else int64
+            wanted = dtype or (self.default_float if type(data) is float else plain)
+            return Symbol(constant(data, wanted))
+        x = Symbol(value_of(data))
+        return x if dtype is None else self.astype(x, dtype=dtype)
+
+    def dtype_of(self, x: Any) -> DType:
+        return value_of(x).dtype
+
+    def tolist(self, x: Any) -> Any:
+        raise unknown("a value")
+
+    def to_numpy(self, x: Any) -> Any:
+        raise unknown("a NumPy array")
+
+    # -- creation
+
+    def full(self, shape: Any, fill: Any, *, dtype: Any = None, device: Any = None) -> Symbol:
+        if dtype is None:
+            kind = type(_now(fill))
+            dtype = bool_ if kind is bool else int64 if kind is int else self.default_float
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        v = value_of(fill) if isinstance(fill, (Symbol, Number)) else constant(fill, dtype)
+        return Symbol(_as_value(v, dtype, shape))
+
+    def zeros(self, shape: Any, *, dtype: Any = None, device: Any = None) -> Symbol:
+        return self.full(shape, 0, dtype=dtype or self.default_float)
+
+    def ones(self, shape: Any, *, dtype: Any = None, device: Any = None) -> Symbol:
+        return self.full(shape, 1, dtype=dtype or self.default_float)
+
+    def zeros_like(self, x: Any) -> Symbol:
+        return self.full(x.shape, 0, dtype=self.dtype_of(x))
+
+    def ones_like(self, x: Any) -> Symbol:
+        return self.full(x.shape, 1, dtype=self.dtype_of(x))
+
+    def full_like(self, x: Any, fill: Any) -> Symbol:
+        return self.full(x.shape, fill, dtype=self.dtype_of(x))
+
+    def arange(
+        self, start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None
+    ) -> Symbol:
+        if stop is None:
+            start, stop = 0, start
+        count = max(0, math.ceil((_now(stop) - _now(start)) / _now(step)))
+        if isinstance(stop, Number) or isinstance(step, Number):
+            modes.tracing.guard(_unchanged(start, stop, step, count))
+        whole = all(isinstance(_now(n), int) for n in (start, stop, step))
+        x = Symbol(Value.of("iota", size=count))
+        if not whole:
+            x = self.astype(x, dtype=float64)
+        x = x if type(step) is int and step == 1 else x * step
+        x = x if type(start) is int and start == 0 else x + start
+        return self.astype(x, dtype=dtype or (int64 if whole else self.default_float))
+
+    def astype(self, x: Any, *, dtype: Any) -> Symbol:
+        v = value_of(x)
+        return Symbol(v if v.dtype is dtype else _cast(v, dtype))
+
+    def where(self, condition: Any, a: Any, b: Any) -> Symbol:
+        pair = _values((a, b))
+        c = value_of(condition) if not type(condition) in SCALARS else constant(condition, bool_)  # noqa: E713
+        shape = broadcast_shapes(c.shape, pair[0].shape)
+        a_, b_ = (_as_value(v, v.dtype, shape) for v in pair)
+        return Symbol(Value.of("where", _as_value(c, bool_, shape), a_, b_))
+
+    # -- movement
+
+    def reshape(self, x: Any, *, shape: Any) -> Symbol:
+        v = value_of(x)
+        return Symbol(v if v.shape == shape else Value.of("reshape", v, shape=tuple(shape)))
+
+    def permute_dims(self, x: Any, *, axes: Any) -> Symbol:
+        return Symbol(Value.of("permute_dims", value_of(x), axes=tuple(axes)))
+
+    def broadcast_to(self, x: Any, *, shape: Any) -> Symbol:
+        v = value_of(x)
+        return Symbol(v if v.shape == shape else Value.of("broadcast_to", v, shape=tuple(shape)))
+
+    def slice(self, x: Any, *, index: Any) -> Symbol:
+        v = value_of(x)
+        normal = tuple([_normal(i, n) for i, n in zip(index, v.shape, strict=True)])
+        if normal == tuple([(0, n, 1) for n in v.shape]):
+            return Symbol(v)
+        return Symbol(Value.of("slice", v, index=normal))
+
+    def place(self, x: Any, *, index: Any, shape: Any) -> Symbol:
+        v = value_of(x)
+        normal = tuple([_normal(i, n) for i, n in zip(index, shape, strict=True)])
+        return Symbol(Value.of("place", v, index=normal, shape=tuple(shape)))
+
+    def concat(self, *arrays: Any, axis: int) -> Symbol:
+        values = [value_of(x) for x in arrays]
+        dtype = promote([v.dtype for v in values])
+        values = [_as_value(v, dtype, v.shape) for v in values]
+        return Symbol(values[0] if len(values) == 1 else Value.of("concat", *values, axis=axis))
+
+    # -- products
+
+    def matmul(self, a: Any, b: Any) -> Symbol:
+        x, y = value_of(a), value_of(b)
+        dtype = promote([x.dtype, y.dtype])
+        batch = broadcast_shapes(x.shape[:-2], y.shape[:-2], name="matmul")
+        x, y = (_as_value(v, dtype, (*batch, *v.shape[-2:])) for v in (x, y))
+        return Symbol(Value.of("matmul", x, y))
+
+    def conv(self, x: Any, w: Any, **static: Any) -> Symbol:
+        return self._convolution("conv", x, w, **static)
+
+    def conv_input(self, g: Any, w: Any, **static: Any) -> Symbol:
+        return self._convolution("conv_input", g, w, **static)
+
+    def conv_weight(self, x: Any, g: Any, **static: Any) -> Symbol:
+        return self._convolution("conv_weight", x, g, **static)
+
+    def _convolution(self, name: str, a: Any, b: Any, **static: Any) -> Symbol:
+        x, y = value_of(a), value_of(b)
+        dtype = promote([x.dtype, y.dtype])
+        return Symbol(Value.of(name, _as_value(x, dtype, x.shape), _as_value(y, dtype, y.shape),
+                               **static))  # fmt: skip
+
+    # -- by index, order, scans
+
+    def gather_nd(self, x: Any, *indices: Any) -> Symbol:
+        return Symbol(Value.of("gather_nd", value_of(x), *[value_of(i) for i in indices]))
+
+    def scatter_nd_add(self, x: Any, v: Any, *indices: Any) -> Symbol:
+        return self._scatter("scatter_nd_add", x, v, indices)
+
+    def scatter_nd_set(self, x: Any, v: Any, *indices: Any) -> Symbol:
+        return self._scatter("scatter_nd_set", x, v, indices)
+
+    def _scatter(self, name: str, x: Any, v: Any, indices: Any) -> Symbol:
+        into, places = value_of(x), [value_of(i) for i in indices]
+        part = (*places[0].shape, *into.shape[len(places) :])
+        given = v if not type(v) in SCALARS else Symbol(constant(v, into.dtype))  # noqa: E713
+        return Symbol(Value.of(name, into, _as_value(value_of(given), into.dtype, part), *places))
+
+    def cumulative_sum(self, x: Any, *, axis: int) -> Symbol:
+        return self._scan("cumulative_sum", x, axis)
+
+    def cumulative_prod(self, x: Any, *, axis: int) -> Symbol:
+        return self._scan("cumulative_prod", x, axis)
+
+    def _scan(self, name: str, x: Any, axis: int) -> Symbol:
+        v = value_of(x)
+        v = v if v.dtype.is_floating_point else _as_value(v, int64, v.shape)
+        return Symbol(Value.of(name, v, axis=axis))
+
+    def argsort(self, x: Any, *, axis: int, descending: bool = False) -> Symbol:
+        return Symbol(Value.of("argsort", value_of(x), axis=axis, descending=descending))
+
+    def searchsorted(self, x1: Any, x2: Any, *, side: str = "left") -> Symbol:
+        return Symbol(Value.of("searchsorted", value_of(x1), value_of(x2), side=side))
+
+    def nonzero(self, x: Any) -> Any:
+        raise TraceError(
+            "nonzero, and an index by a boolean Tensor, give a shape that depends on the values: "
+            "a compiled function has fixed shapes. Use at.where(mask, x, other) instead"
+        )
+
+    def random_bits(self, x0: Any, x1: Any, *, key: tuple[Any, Any]) -> tuple[Symbol, Symbol]:
+        a, b = _values((x0, x1))
+        k0, k1 = (
+            _as_value(k.value if isinstance(k, Number) else constant(k, int64), int64, a.shape)
+            for k in key
+        )
+        first, second = (Symbol(Value.of("threefry", a, b, k0, k1, word=w)) for w in (0, 1))
+        return first, second
+
+
+def _unchanged(start: Any, stop: Any, step: Any, count: int) -> Callable[[], bool]:
+    first, last, by = _again(start), _again(stop), _again(step)
+    return lambda: max(0, math.ceil((last() - first()) / by())) == count
+
+
+def _normal(part: Any, size: int) -> tuple[int, int | None, int]:
+    """Return (start, stop, step) within an axis, the stop just behind the last element."""
+    span = range(*slice(*part).indices(size))
+    if not span:
+        return (0, 0, 1)
+    last = span[-1]
+    step = span.step if len(span) > 1 else 1
+    stop: int | None = last + 1 if step > 0 else last - 1
+    return (span.start, None if stop is not None and stop < 0 else stop, step)
+
+
+def _operator(name: str, swapped: bool) -> Any:
+    def run(self: Symbol, other: Any) -> Any:
+        function = getattr(TRACED, name)
+        return function(other, self) if swapped else function(self, other)
+
+    return run
+
+
+TRACED = Traced()
+NAMESPACES[Symbol] = TRACED
+for _name, _op in (
+    ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"),
+    ("floordiv", "floor_divide"), ("mod", "remainder"), ("pow", "pow"), ("matmul", "matmul"),
+    ("and", "bitwise_and"), ("or", "bitwise_or"), ("xor", "bitwise_xor"),
+    ("lshift", "bitwise_left_shift"), ("rshift", "bitwise_right_shift"),
+):  # fmt: skip
+    setattr(Symbol, f"__{_name}__", _operator(_op, False))
+    setattr(Symbol, f"__r{_name}__", _operator(_op, True))
+for _name, _op in zip("lt le gt ge eq ne".split(), (
+    "less", "less_equal", "greater", "greater_equal", "equal", "not_equal"
+), strict=True):  # fmt: skip
+    setattr(Symbol, f"__{_name}__", _operator(_op, False))
+Symbol.__neg__ = lambda self: TRACED.negative(self)  # type: ignore[attr-defined]
+Symbol.__abs__ = lambda self: TRACED.abs(self)  # type: ignore[attr-defined]
+Symbol.__invert__ = lambda self: TRACED.bitwise_invert(self)  # type: ignore[attr-defined]
