@@ -9,7 +9,7 @@ from typing import Any
 
 from atled.dtypes import DType
 
-__all__ = ["modes", "settings"]
+__all__ = ["changes", "modes", "settings"]
 
 
 class _Modes(threading.local):
@@ -23,5 +23,10 @@ class _Settings:
     default_dtype: DType | None = None  # None: the backend's own default
 
 
+class _Changes:
+    modules = 0  # how often what a Module is made of has changed, see `core/guard.py`
+
+
+changes = _Changes()
 modes = _Modes()
 settings = _Settings()

@@ -9,13 +9,14 @@ The aims are those that the project set itself; they are ratios to PyTorch in th
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
+
+from harness import child_environment, median_time, peak_memory
 
 AIMS = {  # atled's time over torch's, at most
     "recurrence": 2.0 / 3.7,
@@ -166,19 +167,6 @@ def autograd_map(n: int) -> Callable[[], object]:
 # -- measuring ------------------------------------------------------------------------------------
 
 
-def measure(run: Callable[[], object], seconds: float = 0.6) -> float:
-    """Return the median time of a call, after a warm-up."""
-    for _ in range(3):
-        run()
-    times = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 5:
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def child(contender: str, work: str) -> None:
     """Run one contender's work in this process and print its time and peak memory."""
     if work == "import":
@@ -187,26 +175,16 @@ def child(contender: str, work: str) -> None:
         seconds = time.perf_counter() - start
     else:
         make = globals()[f"{contender}_{'map' if work in SIZES else work}"]
-        seconds = measure(make(SIZES[work]) if work in SIZES else make())
-    print(seconds, _peak_memory())
-
-
-def _peak_memory() -> float:
-    """Return the peak resident memory of this process in MB; 0 where it cannot be told."""
-    try:
-        import resource
-    except ImportError:
-        return 0.0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        seconds = median_time(make(SIZES[work]) if work in SIZES else make())
+    print(seconds, peak_memory())
 
 
 def spawn(contender: str, work: str) -> tuple[float, float] | None:
     """Run `child` in a new process; None if the contender cannot do the work."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    environment["PYTHONPATH"] = root
     command = [sys.executable, __file__, "--child", contender, work]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=child_environment(), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         if "ModuleNotFoundError" not in done.stderr and "KeyError" not in done.stderr:
             print(done.stderr[-800:], file=sys.stderr)

@@ -44,7 +44,7 @@ def median_time(run: Callable[[], object], seconds: float = 0.6, warm_up: float 
     start = time.perf_counter()
     run()
     batch = range(max(1, round(BATCH / max(time.perf_counter() - start, 1e-7))))
-    times = []
+    times: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < 5:
         start = time.perf_counter()
@@ -72,7 +72,7 @@ class Child:
     """
 
     def __init__(self, command: list[str], extra: dict[str, str]) -> None:
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._process = subprocess.Popen(
             [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self._errors, env=child_environment(**extra), text=True,

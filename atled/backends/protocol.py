@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
-from atled.config import settings
+from atled.config import modes, settings
 from atled.dtypes import DType, as_dtype
 from atled.errors import BackendError, DTypeError
 
@@ -215,7 +215,9 @@ def load(name: str) -> Backend:
 
 
 def current() -> Backend:
-    """Return the backend on which new Tensors are made."""
+    """Return the backend on which new Tensors are made; the traced one in a compiled function."""
+    if modes.tracing is not None:
+        return modes.tracing.namespace  # type: ignore[no-any-return]
     if settings.backend is None:
         settings.backend = "numpy" if is_installed("numpy") else "python"
     backend = _LOADED.get(settings.backend)

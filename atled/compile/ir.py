@@ -4,7 +4,9 @@ Text is written, not built from objects: it is what a reader of LLVM's manual kn
 a microsecond an instruction (objects of llvmlite.ir take ten).
 """
 
+import itertools
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 __all__ = ["BOOL", "F32", "F64", "I8", "I32", "I64", "Type", "Writer"]
@@ -73,25 +75,28 @@ I64, I32, I8, BOOL = Type("i64"), Type("i32"), Type("i8"), Type("i1")
 class Writer:
     """Text of one function's body, and the declarations that it needs.
 
+    Args:
+        beside: another writer of the same function, for text that stands elsewhere in it.
+
     Attributes:
         lines: the instructions and labels so far.
         declarations: lines at the module's level: intrinsics, constant tables.
     """
 
-    def __init__(self, declarations: set[str] | None = None) -> None:
+    def __init__(self, beside: "Writer | None" = None) -> None:
         self.lines: list[str] = []
-        self.declarations: set[str] = set() if declarations is None else declarations
-        self._count = 0
+        self.declarations: set[str] = set() if beside is None else beside.declarations
+        self._number: Callable[[], int] = itertools.count().__next__
+        if beside is not None:
+            self._number = beside._number
 
     def fresh(self, stem: str = "v") -> str:
-        """Return a name that the body does not have yet, without ``%``."""
-        self._count += 1
-        return f"{stem}{self._count}"
+        """Return a name that the function does not have yet, without ``%``."""
+        return f"{stem}{self._number()}"
 
     def emit(self, right: str) -> str:
         """Write an instruction and return its result's register: ``%v7``."""
-        self._count += 1
-        name = f"%v{self._count}"
+        name = f"%v{self._number()}"
         self.lines.append(f"  {name} = {right}")
         return name
 

@@ -10,18 +10,20 @@ of high-performance matrix multiplication", ACM TOMS 34 (2008). Packing, which t
 is left out where B's rows are in order: what is small enough for these kernels is in the cache.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 from typing import NamedTuple
 
 from atled.compile import blas
-from atled.compile.ir import F32, F64, I64, Type, Writer
+from atled.compile.flow import Body
+from atled.compile.ir import F32, F64, Type
 from atled.compile.native import host
 
-__all__ = ["Block", "Body", "Loop", "Product", "blocks", "product"]
+__all__ = ["Block", "Divided", "Product", "blocks", "divided", "product"]
+
+POINTERS = "ptr %a, ptr %b, ptr %c"
+RANGE = "i64 %begin, i64 %end"
+BLOCK = 2_500_000  # multiplications that one block has at least: about 50 µs
 
 
 class Product(NamedTuple):
@@ -66,122 +68,6 @@ class Block(NamedTuple):
     c: int
 
 
-# -- loops -----------------------------------------------------------------------------------
-
-
-@dataclass
-class Loop:
-    """A loop that is being written: its counter, and the values it hands from turn to turn."""
-
-    index: str
-    values: list[str]
-    following: list[str]
-
-
-class Body(Writer):
-    """A writer that knows which block it is in, and can therefore write loops."""
-
-    def __init__(self, declarations: set[str] | None = None) -> None:
-        super().__init__(declarations)
-        self.block = "entry"
-        self.label("entry")
-
-    def label(self, name: str) -> None:
-        """Begin a block."""
-        super().label(name)
-        self.block = name
-
-    @contextmanager
-    def loop(
-        self,
-        start: str | int,
-        stop: str | int,
-        step: int = 1,
-        values: list[tuple[Type | str, str]] = [],
-    ) -> Iterator[Loop]:
-        """Write a loop that runs at least once; `values` are carried along.
-
-        The body puts the values of the next turn into `following`; after the loop it holds the
-        values at the end.
-        """
-        head, done, before = self.fresh("loop"), self.fresh("done"), self.block
-        index, following = "%" + self.fresh("i"), "%" + self.fresh("i")
-        names = ["%" + self.fresh("carried") for _ in values]
-        loop = Loop(index, names, list(names))
-        self.do(f"br label %{head}")
-        self.label(head)
-        at = len(self.lines)
-        yield loop
-        phis = [f"  {index} = phi i64 [{start}, %{before}], [{following}, %{self.block}]"]
-        for name, (kind, first), last in zip(names, values, loop.following, strict=True):
-            phis.append(f"  {name} = phi {kind} [{first}, %{before}], [{last}, %{self.block}]")
-        self.lines[at:at] = phis
-        self.do(f"{following} = add nuw nsw i64 {index}, {step}")
-        test = self.emit(f"icmp slt i64 {following}, {stop}")
-        self.do(f"br i1 {test}, label %{head}, label %{done}")
-        self.label(done)
-
-    def offset(self, pointer: str, count: str | int, scalar: Type) -> str:
-        """Return a pointer moved by a number of elements."""
-        if count == 0:
-            return pointer
-        return self.emit(f"getelementptr {scalar}, ptr {pointer}, i64 {count}")
-
-    def load(self, kind: Type, pointer: str, valid: int | None = None) -> str:
-        """Load a value, or the first `valid` lanes of a vector with zeros after them."""
-        if valid is None or valid >= kind.lanes:
-            return self.emit(f"load {kind}, ptr {pointer}, align {kind.bits // 8}")
-        mask = self._mask(kind, valid)
-        self.declare(
-            f"declare {kind} @llvm.masked.load.{kind.suffix}.p0"
-            f"(ptr, i32, <{kind.lanes} x i1>, {kind})"
-        )
-        return self.emit(
-            f"call {kind} @llvm.masked.load.{kind.suffix}.p0"
-            f"(ptr {pointer}, i32 {kind.bits // 8}, {mask}, {kind} zeroinitializer)"
-        )
-
-    def store(self, kind: Type, value: str, pointer: str, valid: int | None = None) -> None:
-        """Store a value, or the first `valid` lanes of a vector."""
-        if valid is None or valid >= kind.lanes:
-            self.do(f"store {kind} {value}, ptr {pointer}, align {kind.bits // 8}")
-            return
-        self.declare(
-            f"declare void @llvm.masked.store.{kind.suffix}.p0"
-            f"({kind}, ptr, i32, <{kind.lanes} x i1>)"
-        )
-        self.do(
-            f"call void @llvm.masked.store.{kind.suffix}.p0({kind} {value}, ptr {pointer}, "
-            f"i32 {kind.bits // 8}, {self._mask(kind, valid)})"
-        )
-
-    def _mask(self, kind: Type, valid: int) -> str:
-        bits = ", ".join(f"i1 {str(lane < valid).lower()}" for lane in range(kind.lanes))
-        return f"<{kind.lanes} x i1> <{bits}>"
-
-    def splat(self, kind: Type, scalar: str) -> str:
-        """Put a scalar in every lane."""
-        if kind.lanes == 1:
-            return scalar
-        one = self.emit(f"insertelement {kind} poison, {kind.scalar} {scalar}, i64 0")
-        return self.shuffle(kind, one, one, [0] * kind.lanes)
-
-    def shuffle(self, kind: Type, a: str, b: str, lanes: list[int]) -> str:
-        """Choose lanes out of two vectors, b's counted on from a's."""
-        which = ", ".join(f"i32 {lane}" for lane in lanes)
-        return self.emit(f"shufflevector {kind} {a}, {kind} {b}, <{len(lanes)} x i32> <{which}>")
-
-    def multiply_add(self, kind: Type, a: str, b: str, c: str) -> str:
-        """Return a·b + c, rounded once where the machine can."""
-        name = f"@llvm.fmuladd.{kind.suffix}"
-        return self.call(name, kind, (kind, a), (kind, b), (kind, c))
-
-    def function(self, name: str, parameters: str) -> str:
-        """Return the whole function."""
-        head = f"define internal void @{name}({parameters}) noinline nounwind {{"
-        return f"{head}\n{self.text()}\n  ret void\n}}\n"
-
-
 # -- the choice ------------------------------------------------------------------------------
 
 
@@ -192,28 +78,34 @@ def product(p: Product) -> tuple[str, str, frozenset[str]]:
     Raises:
         ValueError: a size is less than one, or A or B has no stride of one: copy it first.
     """
-    p = simplest(p)
+    given, p = p, simplest(p)
     body = Body()
-    if not is_small(p):
+    if not is_ours(p):
         blas.call(body, p)
-    elif p.b_column == 1:
-        _tiles(body, p, "%b")
-    elif p.m > 2:
-        _tiles(body, *_packed(body, p))
-    else:
+    elif p.b_column != 1 and p.m < 8 and p.a_column == 1:
         _dots(body, p)
-    return p.name, body.function(p.name, "ptr %a, ptr %b, ptr %c"), frozenset(body.declarations)
+    else:
+        _tiles(body, p)
+    swapped = _is_column(given)
+    name = p.name + ("_swapped" if swapped else "")
+    parameters = "ptr %b, ptr %a, ptr %c" if swapped else "ptr %a, ptr %b, ptr %c"
+    return name, body.function(name, parameters), frozenset(body.declarations)
+
+
+def _is_column(p: Product) -> bool:
+    """Say whether C is a column whose elements are adjacent: better a row, (A·x)ᵀ = xᵀ·Aᵀ."""
+    return p.n == 1 and p.c_row == 1 and p.m > 1
 
 
 def simplest(p: Product) -> Product:
-    """Return the same product with its column vector as a row, and strides that matter only.
+    """Return the product with a column turned into a row, and the strides that do not matter set.
 
     Raises:
         ValueError: as `product`.
     """
     if min(p.m, p.n, p.k) < 1:
         raise ValueError(f"a matrix product needs sizes of at least one; found {p[:3]}")
-    if p.n == 1 and p.c_row == 1:  # a vector's elements are adjacent: y = A·x is yᵀ = xᵀ·Aᵀ
+    if _is_column(p):
         p = p._replace(m=1, n=p.m, a_row=p.b_column, a_column=p.b_row,
                        b_row=p.a_column, b_column=p.a_row)  # fmt: skip
     a_row, a_column, b_row, b_column = p[4:8]
@@ -231,15 +123,97 @@ def simplest(p: Product) -> Product:
     return p
 
 
-def is_small(p: Product) -> bool:
-    """Say whether the product is left to a kernel of our own."""
+def is_ours(p: Product) -> bool:
+    """Say whether a product (of `simplest`) is left to a kernel of our own.
+
+    Measured on two cores of a Zen 4 server (AVX-512, float32, OpenBLAS 0.3.34, one thread); GFLOP/s
+    of our kernel and of OpenBLAS's, called from the same loop. B in order, then its columns, and
+    A's columns in order:
+
+        m  n  k             A·B        A·Bᵀ       Aᵀ·B
+        32 16 8             92  57     80  20     108 80
+        32 1 16             43  6      40  6      54  26
+        32 64 64            110 98     101 75     109 105
+        64 64 32            107 107    99  76     107 103
+        32 10 64            69  62     64  60     70  64
+        64 2 64             14  3.5→*  14  3.2    14  2.6
+        128 128 128         106 92     96  89     106 90
+        4 512 512           83  29     34  20     78  28
+        16 256 256          103 73     48  57     108 71
+        128 512 784         103 91     101 91     112 98
+        1024 1024 1024      68  69     71  68     .   .
+    """
     if not blas.convention():
         return True
     rows_apart = (p.a_column == 1 and p.a_row >= p.k) or (p.a_row == 1 and p.a_column >= p.m)
     columns_apart = (p.b_column == 1 and p.b_row >= p.n) or (p.b_row == 1 and p.b_column >= p.k)
     if not (rows_apart and columns_apart and p.c_row >= p.n):
         return True  # overlapping or reversed rows: not a BLAS's
-    return p.m * p.n * p.k <= 64**3
+    size, work = p.type.bits // 8, p.m * p.n * p.k
+    if work <= 2**11:
+        return True
+    if (p.m * p.k + p.k * p.n + p.m * p.n) * size > 2**23 or p.k * size > 2**13:
+        return False  # panels would not stay in the cache
+    if p.b_column != 1 and 1 < p.m < 24 and work > 2**17:
+        return False  # too few rows to pack a panel for
+    return 2 * p.n > p.lanes or (p.m == 1 and p.b_column != 1)
+
+
+class Divided(NamedTuple):
+    """A product in parts: a function ``(ptr a, ptr b, ptr c, i64 begin, i64 end)`` for some."""
+
+    name: str
+    text: str
+    declarations: frozenset[str]
+    units: int
+
+
+def blocks(p: Product) -> list[Block]:
+    """Divide a large product for several threads, in the same way on any number of them.
+
+    A block takes 50 µs or more and there are 16 at most. Columns are divided where there are
+    enough of them (a panel of B is packed once, and C's cache lines stay apart), else rows. Our
+    kernels lose nothing by it; OpenBLAS, which packs for each call, 5 to 15 % at 8 blocks.
+    """
+    count = min(16, p.m * p.n * p.k // BLOCK)
+    if count < 2:
+        return [Block(p, 0, 0, 0)]
+    by_columns = p.n >= p.lanes * count or p.n >= p.m
+    whole, unit = (p.n, p.lanes) if by_columns else (p.m, 8)
+    part = ceil(whole / count / unit) * unit
+    found = []
+    for at in range(0, whole, part):
+        size = min(part, whole - at)
+        if by_columns:
+            found.append(Block(p._replace(n=size), 0, at * p.b_column, at))
+        else:
+            found.append(Block(p._replace(m=size), at * p.a_row, 0, at * p.c_row))
+    return found
+
+
+def divided(p: Product) -> Divided:
+    """Return a function that computes the blocks from `begin` up to `end` of a product."""
+    parts = blocks(p)
+    first, last = product(parts[0].product), product(parts[-1].product)
+    step = parts[1] if len(parts) > 1 else parts[0]
+    body = Body(first[2] | last[2])
+    with body.loop("%begin", "%end") as i:
+        places = []
+        for letter, stride in (("a", step.a), ("b", step.b), ("c", step.c)):
+            at = body.emit(f"mul i64 {i.index}, {stride}")
+            places.append("ptr " + body.offset(f"%{letter}", at, p.type))
+        is_last, done = body.fresh("last"), body.fresh("done")
+        other = body.fresh("other")
+        test = body.emit(f"icmp eq i64 {i.index}, {len(parts) - 1}")
+        body.do(f"br i1 {test}, label %{is_last}, label %{other}")
+        for label, (name, _, _) in ((is_last, last), (other, first)):
+            body.label(label)
+            body.do(f"call void @{name}({', '.join(places)})")
+            body.do(f"br label %{done}")
+        body.label(done)
+    name = f"{product(p)[0]}_divided"
+    texts = dict.fromkeys([first[1], last[1], body.function(name, f"{POINTERS}, {RANGE}")])
+    return Divided(name, "\n".join(texts), frozenset(body.declarations), len(parts))
 
 
 # -- tiles -----------------------------------------------------------------------------------
@@ -252,25 +226,31 @@ def _registers() -> int:
 
 
 @lru_cache(None)
-def _tile_shape(m: int, vectors: int, registers: int) -> tuple[int, int]:
-    """Return rows and vectors of a tile: the least work, with few kinds of tiles.
+def _tile_shape(m: int, vectors: int, registers: int, large: bool) -> tuple[int, int]:
+    """Return rows and vectors of a tile: the shortest text among those that are about the fastest.
 
     A step along k costs a tile its multiplications, or its loads where they are more, or the wait
-    for the last multiplication to end (4 cycles); a tile itself is entered and left.
+    for the last multiplication to end (4 cycles). LLVM takes 20 to 30 µs for each instruction.
     """
 
-    def cost(tile: tuple[int, int]) -> float:
-        rows, width = tile
-        total = 0.0
-        for r, row_blocks in _parts(m, rows):
-            for v, column_blocks in _parts(vectors, width):
-                step = max(r * v, 0.7 * (r + v), 4.0)
-                total += row_blocks * column_blocks * (step + 0.1 * r * v + 0.5)
-                total += 0.02 * r * v  # its text, that LLVM must read
-        return total
+    def time(tile: tuple[int, int]) -> float:
+        return sum(
+            row_blocks * column_blocks * max(r * v + 1.5, 0.75 * (r + v), 4.0)
+            for r, row_blocks in _parts(m, tile[0])
+            for v, column_blocks in _parts(vectors, tile[1])
+        )
 
-    tiles = [(r, v) for r in range(1, 15) for v in range(1, 5) if r * v + v + 1 <= registers]
-    return min(((r, v) for r, v in tiles if r <= m and v <= vectors), key=cost)
+    def text(tile: tuple[int, int]) -> int:
+        return sum(
+            r * v + 4 * r + 2 * v
+            for r, _ in _parts(m, tile[0])
+            for v, _ in _parts(vectors, tile[1])
+        )
+
+    rows, width = range(1, min(m, 14) + 1), range(1, min(vectors, 4) + 1)
+    tiles = [(r, v) for r in rows for v in width if r * v + v + 1 <= registers]
+    fastest = min(map(time, tiles)) * (1.02 if large else 1.06)
+    return min((tile for tile in tiles if time(tile) <= fastest), key=text)
 
 
 def _parts(whole: int, part: int) -> list[tuple[int, int]]:
@@ -278,34 +258,32 @@ def _parts(whole: int, part: int) -> list[tuple[int, int]]:
     return [(s, c) for s, c in ((part, whole // part), (whole % part, 1)) if s and c]
 
 
-def _tiles(body: Body, p: Product, b: str) -> None:
-    """Write C tile by tile; B's rows are in order at `b`."""
-    vectors = ceil(p.n / p.lanes)
-    rows, width = _tile_shape(p.m, vectors, _registers())
+def _tiles(body: Body, p: Product) -> None:
+    """Write C as panels of columns, and these tile by tile."""
+    rows, width = _tile_shape(p.m, ceil(p.n / p.lanes), _registers(), p.m * p.n * p.k > 96**3)
+    width *= p.lanes
+    buffer = ""
+    if p.b_column != 1:
+        buffer = body.emit(f"alloca [{p.k * width} x {p.type}], align 64")
     at = 0
-    for size, count in _column_parts(p, width):
-        start, stop = at, at + size * count
-        if count == 1:
-            _row_blocks(body, p, rows, min(size, p.n - start), b, str(start))
-        else:
-            with body.loop(start, stop, size) as columns:
-                _row_blocks(body, p, rows, size, b, columns.index)
-        at = stop
+    for size, count in _parts(p.n, width):
+        with body.loop(at, at + size * count, size) as columns:
+            start = body.emit(f"mul i64 {columns.index}, {p.b_column}")
+            b, panel = body.offset("%b", start, p.type), p
+            if buffer:
+                panel, b = _packed(body, p, b, size, buffer), buffer
+            _row_blocks(body, panel, rows, size, b, body.offset("%c", columns.index, p.type))
+        at += size * count
 
 
-def _column_parts(p: Product, width: int) -> list[tuple[int, int]]:
-    """Return (columns, count) of blocks: equal ones, then a last one of what is left."""
-    size = width * p.lanes
-    return _parts(p.n, size)
-
-
-def _row_blocks(body: Body, p: Product, rows: int, columns: int, b: str, at: str) -> None:
-    """Write a block of columns, which begins at column `at`."""
-    b, c = body.offset(b, at, p.type), body.offset("%c", at, p.type)
+def _row_blocks(body: Body, p: Product, rows: int, columns: int, b: str, c: str) -> None:
+    """Write a panel of columns, of B at `b` and of C at `c`."""
     a = "%a"
     for size, count in _parts(p.m, rows):
         if count == 1:
             _tile(body, p, size, columns, a, b, c)
+            a = body.offset(a, size * p.a_row, p.type)
+            c = body.offset(c, size * p.c_row, p.type)
             continue
         with body.loop(0, count, 1, [("ptr", a), ("ptr", c)]) as block:
             _tile(body, p, size, columns, block.values[0], b, block.values[1])
@@ -335,7 +313,7 @@ def _tile(body: Body, p: Product, rows: int, columns: int, a: str, b: str, c: st
             ]
         return result
 
-    unroll = next(u for u in (4, 2, 1) if u * len(sums) <= 32 or u == 1)
+    unroll = next(u for u in (4, 2, 1) if u * len(sums) <= 12 or u == 1)
     turns, rest = divmod(p.k, unroll)
     if turns > 1:
         values: list[tuple[Type | str, str]] = [("ptr", a), ("ptr", b)]
@@ -368,56 +346,47 @@ def _put(body: Body, p: Product, vector: Type, value: str, place: str, valid: in
 # -- B with its columns in order -------------------------------------------------------------
 
 
-def _packed(body: Body, p: Product) -> tuple[Product, str]:
-    """Write B, whose columns are in order, into a buffer by rows; return the product with it.
+def _packed(body: Body, p: Product, b: str, columns: int, buffer: str) -> Product:
+    """Write a panel of B into a buffer by rows; return the product that finds it there.
 
-    Squares of vectors are transposed in registers: `log2(lanes)` rounds of exchanges.
+    B has its columns in order. Squares of 4 by 4 are transposed in registers (8 exchanges for 16
+    elements: no slower than larger squares, and shorter), edges one element at a time.
     """
-    width = min(p.lanes, 4)
-    vector = Type(p.type.scalar, width)
-    row = ceil(p.n / p.lanes) * p.lanes
-    buffer = body.emit(f"alloca [{p.k * row} x {p.type}], align 64")
-    for columns, j_count in _parts(p.n, width):
-        with body.loop(0, j_count) as j:
-            first = 0 if columns == width else p.n - columns
-            column = body.emit(f"mul i64 {j.index}, {width}")
-            column = body.emit(f"add i64 {column}, {first}")
-            source_column = body.emit(f"mul i64 {column}, {p.b_column}")
-            source, target = (
-                body.offset("%b", source_column, p.type),
-                body.offset(buffer, column, p.type),
-            )
-            for depth, k_count in _parts(p.k, width):
-                start = 0 if depth == width else p.k - depth
-                with body.loop(0, k_count) as k:
-                    at = body.emit(f"mul i64 {k.index}, {width}")
-                    at = body.emit(f"add i64 {at}, {start}")
-                    place = body.offset(source, at, p.type)
-                    loaded = [
-                        body.load(vector, body.offset(place, c * p.b_column, p.type), depth)
-                        if c < columns
-                        else "zeroinitializer"
-                        for c in range(width)
-                    ]
-                    down = body.emit(f"mul i64 {at}, {row}")
-                    into = body.offset(target, down, p.type)
-                    for i, value in enumerate(_transposed(body, vector, loaded)[:depth]):
-                        body.store(vector, value, body.offset(into, i * row, p.type))
-    return p._replace(b_row=row, b_column=1), buffer
+    row, side = ceil(columns / p.lanes) * p.lanes, min(p.lanes, 4)
+    n, k = columns - columns % side, p.k - p.k % side
+
+    def copied(at: tuple[int, int, int], rows: tuple[int, int, int], lanes: int) -> None:
+        kind = Type(p.type.scalar, lanes)
+        with body.loop(*at) as j:
+            column = body.offset(b, body.emit(f"mul i64 {j.index}, {p.b_column}"), p.type)
+            with body.loop(*rows) as i:
+                source = body.offset(column, i.index, p.type)
+                places = [body.offset(source, c * p.b_column, p.type) for c in range(lanes)]
+                target = body.emit(f"mul i64 {i.index}, {row}")
+                target = body.offset(body.offset(buffer, target, p.type), j.index, p.type)
+                values = [body.load(kind, place) for place in places]
+                for r, value in enumerate(_transposed(body, kind, values)):
+                    body.store(kind, value, body.offset(target, r * row, p.type))
+
+    if n and k:
+        copied((0, n, side), (0, k, side), side)
+    if n and k < p.k:
+        copied((0, n, 1), (k, p.k, 1), 1)
+    if n < columns:
+        copied((n, columns, 1), (0, p.k, 1), 1)
+    return p._replace(b_row=row, b_column=1)
 
 
 def _transposed(body: Body, vector: Type, rows: list[str]) -> list[str]:
-    """Transpose a square of vectors."""
-    half = vector.lanes // 2
+    """Transpose a square of vectors, by exchanging halves, quarters and so on of pairs of them."""
+    lanes, half = vector.lanes, vector.lanes // 2
     while half:
-        low = [i ^ half if i & half else i for i in range(vector.lanes)]
+        upper = [x if not x & half else lanes + (x ^ half) for x in range(lanes)]
+        lower = [x ^ half if not x & half else lanes + x for x in range(lanes)]
         result = list(rows)
-        for i in (i for i in range(vector.lanes) if not i & half):
-            own, other = rows[i], rows[i + half]
-            take = [x if not x & half else vector.lanes + low[x] for x in range(vector.lanes)]
-            give = [x + half if not x & half else vector.lanes + x for x in range(vector.lanes)]
-            result[i] = body.shuffle(vector, own, other, take)
-            result[i + half] = body.shuffle(vector, own, other, give)
+        for i in (i for i in range(lanes) if not i & half):
+            result[i] = body.shuffle(vector, rows[i], rows[i + half], upper)
+            result[i + half] = body.shuffle(vector, rows[i], rows[i + half], lower)
         rows, half = result, half // 2
     return rows
 

@@ -29,7 +29,14 @@ class Host:
         self.vector_bytes = 64 if has.get("avx512f") else 32 if has.get("avx2") else 16
         if self.vector_bytes == 64:  # LLVM would split 512-bit vectors in two on many CPUs
             self.features += ",-prefer-256-bit"
-        self.machine = llvm.Target.from_triple(self.triple).create_target_machine(
+        self.machine = self.target_machine()
+        self.target_data = self.machine.target_data  # kept: its text is read once, while it lives
+        self.layout = str(self.target_data)
+
+
+    def target_machine(self) -> Any:
+        """Return a code generator for this machine; an engine takes possession of its own."""
+        return llvm.Target.from_triple(self.triple).create_target_machine(
             cpu=self.cpu, features=self.features, opt=2, jit=True
         )
 
@@ -43,7 +50,7 @@ def host() -> Host:
 def optimised(text: str) -> Any:
     """Parse and verify a module, and run LLVM's passes over it."""
     module = llvm.parse_assembly(text)
-    module.triple, module.data_layout = host().triple, str(host().machine.target_data)
+    module.triple, module.data_layout = host().triple, host().layout
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = options.slp_vectorization = False
@@ -66,7 +73,7 @@ class Library:
 
     def __init__(self, text: str) -> None:
         module = optimised(text)
-        self._engine = llvm.create_mcjit_compiler(module, host().machine)
+        self._engine = llvm.create_mcjit_compiler(module, host().target_machine())
         self._engine.finalize_object()
 
     def address(self, name: str) -> int:

@@ -305,6 +305,8 @@ def replace(x: Tensor, new: Tensor) -> Tensor:
         ShapeError, DTypeError: the new value does not fit.
         GradError: this is such a leaf and the new value's gradient would be lost.
     """
+    if modes.tracing is not None:
+        modes.tracing.entered((x, new))
     if tuple(new.shape) != x.shape:
         raise ShapeError(
             f"in-place update: the Tensor has shape {x.shape}, the new value {new.shape}"

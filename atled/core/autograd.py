@@ -86,7 +86,7 @@ def backward(
     )
     for node, g in arrived:  # only now: an error on the way has left every .grad as it was
         for target in [targets[node]] if node in targets else _collectors(node, inputs is None):
-            before = target._grad
+            before = target.grad
             target._grad = wrap(g._value, g._node) if before is None else _add(before, g)
     if not (create_graph if retain_graph is None else retain_graph):
         free(passed)

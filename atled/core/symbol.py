@@ -12,10 +12,10 @@ it answers for now and leaves a *guard*: the program is used as long as the answ
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from atled.backends.protocol import NAMESPACES, Backend
+from atled.backends.protocol import NAMESPACES, Backend, load
 from atled.config import modes
 from atled.core.graph import COMPARISONS, ELEMENTWISE, Value
 from atled.core.kinds import broadcast_shapes
@@ -68,8 +68,16 @@ class Symbol:
     __hash__ = object.__hash__
 
 
+LEAKED = (
+    "a Tensor of a compiled function was used after it had been traced; it was stored "
+    "somewhere (in an attribute, a list) while tracing. Return it from the function"
+)
+
+
 def unknown(what: str) -> TraceError:
-    """Return the error for a value that is asked for while tracing."""
+    """Return the error for a value that is asked for while tracing, or after it."""
+    if modes.tracing is None:
+        return TraceError(LEAKED)
     return TraceError(
         f"{what} was asked for while a compiled function is traced: there are only shapes and "
         "dtypes then. Choose with at.where(condition, a, b) instead of `if`; return the Tensor "
@@ -201,10 +209,7 @@ def value_of(x: Any) -> Value:
         return x.value
     tracing = modes.tracing
     if tracing is None:
-        raise TraceError(
-            "a Tensor of a compiled function was used after it had been traced; it was stored "
-            "somewhere (in an attribute, a list) while tracing. Return it from the function"
-        )
+        raise TraceError(LEAKED)
     return tracing.lifted(x).value
 
 
@@ -279,6 +284,14 @@ def _reduction(name: str) -> Callable[..., Symbol]:
     return function
 
 
+def _leaves(data: Any) -> Iterator[Any]:
+    for x in data:
+        if isinstance(x, (list, tuple)):
+            yield from _leaves(x)
+        else:
+            yield x
+
+
 def _indexed(x: Symbol, index: Any) -> Symbol:
     """Return x[...] for integers, slices, None and `...`, as rules write them."""
     items = list(index) if isinstance(index, tuple) else [index]
@@ -344,14 +357,22 @@ class Traced(Backend):
     # -- across the border
 
     def asarray(self, data: Any, *, dtype: Any = None, device: Any = None) -> Any:
-        if isinstance(data, (list, tuple)) and any(isinstance(x, Symbol) for x in data):
-            data = self.concat(*[self.reshape(x, shape=(1, *x.shape)) for x in data], axis=0)
+        if isinstance(data, (list, tuple)):
+            data = self._joined(data, dtype)
         if type(data) in SCALARS:
             plain = bool_ if type(data) is bool else int64
             wanted = dtype or (self.default_float if type(data) is float else plain)
             return Symbol(constant(data, wanted))
         x = Symbol(value_of(data))
         return x if dtype is None else self.astype(x, dtype=dtype)
+
+    def _joined(self, data: Any, dtype: Any) -> Symbol:
+        """Return nested lists as one array: of constants, or of symbols side by side."""
+        if any(hasattr(x, "shape") for x in _leaves(data)):
+            rows = [self.asarray(x) for x in data]
+            return self.concat(*[self.reshape(x, shape=(1, *x.shape)) for x in rows], axis=0)
+        array = load("numpy").asarray(data, dtype=dtype)
+        return modes.tracing.constant(array)  # type: ignore[no-any-return]
 
     def dtype_of(self, x: Any) -> DType:
         return value_of(x).dtype

@@ -21,7 +21,7 @@ from atled.backends.protocol import (
     load,
     namespace_of,
 )
-from atled.config import settings
+from atled.config import modes, settings
 from atled.core.display import render
 from atled.core.methods import TensorMethods
 from atled.core.tape import Leaf, Node
@@ -157,10 +157,14 @@ class Tensor(TensorMethods):
     @property
     def grad(self) -> "Tensor | None":
         """The gradient that `backward()` collected, of the same shape and dtype, or None."""
+        if modes.tracing is not None:
+            return modes.tracing.grad_of(self)  # type: ignore[no-any-return]
         return self._grad
 
     @grad.setter
     def grad(self, given: "Tensor | None") -> None:
+        if modes.tracing is not None:
+            modes.tracing.entered((self, given))
         if given is not None:
             if not isinstance(given, Tensor):
                 raise TypeError(f".grad must be a Tensor or None; found {type(given).__name__}")
@@ -203,13 +207,15 @@ class Tensor(TensorMethods):
         """
         if self.size != 1:
             raise ShapeError(f"item() needs exactly one element; the shape is {self.shape}")
-        value = self.backend.tolist(self._value)
+        value = self.tolist()
         while isinstance(value, list):
             value = value[0]
         return value
 
     def tolist(self) -> Any:
         """Return nested lists of Python numbers (a number for a 0-d Tensor)."""
+        if modes.tracing is not None:
+            modes.tracing.entered((self,))
         return self.backend.tolist(self._value)
 
     def numpy(self) -> Any:
@@ -223,6 +229,8 @@ class Tensor(TensorMethods):
                 "numpy() of a Tensor that requires a gradient would lose it: "
                 "call .detach() first, t.detach().numpy()"
             )
+        if modes.tracing is not None:
+            modes.tracing.entered((self,))
         return self.backend.to_numpy(self._value).copy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -238,6 +246,8 @@ class Tensor(TensorMethods):
                 "at.stack([...]). To write one into an array: make that a Tensor first, "
                 "c = at.asarray(c); c[i] = t"
             )
+        if modes.tracing is not None:
+            modes.tracing.entered((self,))
         array = self.backend.to_numpy(self._value)
         if copy or (dtype is not None and array.dtype != dtype):
             return array.astype(dtype or array.dtype)
@@ -313,6 +323,8 @@ class Tensor(TensorMethods):
         return _rebuild, (type(self), self.requires_grad, *state)
 
     def __repr__(self) -> str:
+        if self.backend.level:  # a stand-in has no values to show
+            return f"tensor({', '.join([repr(self._value), *self._suffix()])})"
         return render(self.backend.tolist, self._value, self._suffix())
 
     def _suffix(self) -> list[str]:

@@ -14,13 +14,14 @@ import math
 import os
 from typing import Any
 
+from atled.config import modes
 from atled.core.apply import as_tensor
 from atled.core.kinds import constant
 from atled.core.op import Absent
 from atled.core.surface import FUNCTIONS, public
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import float64, int64
-from atled.errors import DTypeError
+from atled.errors import DTypeError, TraceError
 from atled.ops.create import as_shape, place
 
 MASK = 0xFFFFFFFF
@@ -52,6 +53,13 @@ constant(
 )
 
 
+def _refuse_traced(what: str) -> None:
+    if modes.tracing is not None:
+        raise TraceError(
+            f"{what} of a generator cannot be part of a compiled function; call it outside"
+        )
+
+
 class Generator:
     """A stream of random numbers: a seed (the key) and how many were drawn (the counter).
 
@@ -73,6 +81,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> "Generator":
         """Begin the stream of a seed, at its start."""
+        _refuse_traced("manual_seed()")
         self._seed, self._counter = int(seed) % 2**64, 0
         return self
 
@@ -83,6 +92,7 @@ class Generator:
 
     def get_state(self) -> dict[str, int]:
         """Return the seed and the counter: all there is."""
+        _refuse_traced("get_state()")
         return {"seed": self._seed, "counter": self._counter}
 
     def set_state(self, state: dict[str, int]) -> None:
@@ -91,6 +101,7 @@ class Generator:
         Raises:
             ValueError: not such a state; the generator is as it was.
         """
+        _refuse_traced("set_state()")
         try:
             seed, counter = int(state["seed"]), int(state["counter"])
         except (KeyError, TypeError, ValueError) as error:
@@ -101,6 +112,8 @@ class Generator:
 
     def words(self, xp: Any, count: int, device: str | None) -> tuple[Any, Any]:
         """Draw two arrays of `count` 32-bit words (int64) and move on."""
+        if modes.tracing is not None:
+            return self._words_traced(xp, count)
         start = self._counter
         self._counter += count
         key = (self._seed & MASK, self._seed >> 32)
@@ -110,6 +123,25 @@ class Generator:
             high = xp.full((1,), above, dtype=int64, device=device)
             return xp.random_bits(low, xp.broadcast_to(high, shape=(count,)), key=key)
         return xp.random_bits(low & MASK, ((low >> 32) + above) & MASK, key=key)
+
+    def _words_traced(self, xp: Any, count: int) -> tuple[Any, Any]:
+        """Draw in a compiled function: seed and counter are read, and moved on, at every call."""
+        trace, own = modes.tracing, vars(self)
+        state = trace.opened(own, ("_counter",))
+        start = state["_counter"]
+        state["_counter"] = start + count
+        key = trace.number(own, "_seed", _low_word), trace.number(own, "_seed", _high_word)
+        low = xp.arange(0, count, dtype=int64) + (start & MASK)
+        high = ((low >> 32) + ((start >> 32) & MASK)) & MASK
+        return xp.random_bits(low & MASK, high, key=key)  # type: ignore[no-any-return]
+
+
+def _low_word(seed: int) -> int:
+    return seed & MASK
+
+
+def _high_word(seed: int) -> int:
+    return seed >> 32
 
 
 default_generator = Generator()

@@ -4,7 +4,6 @@ m and v stand for the running means of g and g² (for Adamax, u for the running 
 t is the number of the step.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,7 +73,7 @@ class Adam(Optimizer):
         if group["amsgrad"]:
             v = s["max_exp_avg_sq"] = xp.maximum(s["max_exp_avg_sq"], v)
         # m / (√v / r + ε) with r = √(1 - β₂ᵗ), written with one pass less: r m / (√v + ε r)
-        r = math.sqrt(1 - beta2**t)
+        r = (1 - beta2**t) ** 0.5
         return w - (group["lr"] * r / (1 - beta1**t)) * m / (xp.sqrt(v) + group["eps"] * r)
 
 
@@ -198,4 +197,4 @@ class RAdam(Optimizer):
             return w - rate * m
         above = (length - 4) * (length - 2) * limit
         below = (limit - 4) * (limit - 2) * length
-        return w - (rate * math.sqrt(rest * above / below)) * m / (xp.sqrt(v) + group["eps"])
+        return w - (rate * (rest * above / below) ** 0.5) * m / (xp.sqrt(v) + group["eps"])

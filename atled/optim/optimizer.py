@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from atled.config import modes
 from atled.core.tensor import Tensor, wrap
 from atled.errors import BackendError, ShapeError, located
 from atled.optim.bundle import Bundle, bundles_of, raw_state
@@ -98,17 +99,50 @@ class Optimizer:
             ShapeError: a gradient does not have its parameter's shape. No parameter has
                 changed in any of these cases.
         """
+        if modes.tracing is not None:
+            self._lend()
         gradients = [p.grad for p in self._params] if pairs is None else self._from_pairs(pairs)
         present = [i for i, g in enumerate(gradients) if g is not None]
         if not self._warned:
             self._warn_of_missing(gradients)
         for i in present:
             self._check(i, gradients[i])
+        if modes.tracing is not None:
+            self._step_traced(present, gradients)
+            return
         if present != self._bundled or any(bundle.is_stale() for bundle in self._bundles):
             self._rebundle(present)
         for bundle in self._bundles:
             with bundle.xp.quiet():
                 bundle.step(self.update, gradients)
+
+    def _lend(self) -> None:
+        """Let the trace that is going on have the parameters."""
+        for p in self._params:
+            modes.tracing.capture(p)
+
+    def _step_traced(self, present: list[int], gradients: Sequence[Any]) -> None:
+        """Write the step down: each parameter by itself, its state and the options live."""
+        trace, groups, params = modes.tracing, len(self.param_groups), len(self._params)
+        self._unbundle()
+        trace.prepare.append(self._unbundle)
+        trace.guard(lambda: (groups, params) == (len(self.param_groups), len(self._params)))
+        for group in self.param_groups:
+            options = trace.opened(group, tuple(k for k in group if k not in ("params", "_at")))
+            for i in sorted({*group["_at"]} & {*present}):
+                p, slot, xp = self._params[i], self._slots[i], self._params[i].backend
+                if not slot:
+                    before = trace.original(p)
+                    slot.update(self._initial(wrap(before), group))
+                    trace.failed.append(slot.clear)
+                s = trace.opened(slot)
+                s["step"] = s["step"] + 1
+                g = xp.astype(gradients[i]._value, dtype=p.dtype)
+                p._value = self.update(xp, p._value, g, s, options)
+
+    def _initial(self, p: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
+        with p.backend.quiet():
+            return {"step": 0, **self.init_state(p.backend, p._value, group)}
 
     def _from_pairs(self, pairs: Iterable[tuple[Any, Tensor]]) -> list[Any]:
         given: dict[int, Any] = {}
@@ -168,21 +202,23 @@ class Optimizer:
                 if i in present:
                     p = self._params[i]
                     if not self._slots[i]:
-                        with p.backend.quiet():
-                            made = self.init_state(p.backend, p._value, group)
-                        self._slots[i] = {"step": 0, **made}
+                        self._slots[i].update(self._initial(p, group))
                     entries.append((at, i, p))
         self._bundles = bundles_of(entries, self._slots, self.param_groups, self.bundled)
         self._bundled = present
 
     def _unbundle(self) -> None:
+        if not self._bundles:
+            return
         for bundle in self._bundles:
             for i, slot in bundle.slots():
-                self._slots[i] = slot
+                self._slots[i].update(slot)  # the same dicts always: compiled steps read them
         self._bundles, self._bundled = [], []
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters (or, with False, set them to zero)."""
+        if modes.tracing is not None:
+            self._lend()
         for p in self._params:
             if set_to_none:
                 p.grad = None
@@ -264,7 +300,9 @@ class Optimizer:
         for group, saved in zip(self.param_groups, state["param_groups"], strict=True):
             group.update({k: _thawed(v) for k, v in saved.items()
                           if k not in ("params", "param_names")})  # fmt: skip
-        self._slots = [loaded.get(i, {}) for i in range(len(self._params))]
+        for i, slot in enumerate(self._slots):
+            slot.clear()
+            slot.update(loaded.get(i, {}))
 
     def __getstate__(self) -> dict[str, Any]:
         self._unbundle()

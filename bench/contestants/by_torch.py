@@ -1,8 +1,6 @@
 """PyTorch, eager and with torch.compile, as its users write it."""
 
-import os
 import shutil
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +10,6 @@ from contestants import models
 from contestants.problems import Absent, Problem, Work
 
 __all__ = ["work"]
-
-CHANNELS_LAST = False  # tried for the CNN: slower here
 
 
 def work(problem: Problem, variant: str) -> Work:
@@ -43,6 +39,9 @@ def _training(problem: Problem, compiled: Callable[..., Any]) -> Work:
     measure = models.loss_of(torch, problem.kind)
     forward = compiled(lambda x, y: measure(model(x), y))
     x, y = (torch.from_numpy(a) for a in problem.inputs())
+    if problem.kind == "cnn":  # a third faster than the default, channels first
+        model.to(memory_format=torch.channels_last)
+        x = x.to(memory_format=torch.channels_last)
 
     def run() -> Any:
         loss = forward(x, y)

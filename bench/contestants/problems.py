@@ -7,6 +7,7 @@ than the others. Weights stand in the order and the layout of PyTorch's paramete
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -103,7 +104,7 @@ def _layer(rng: np.random.Generator, name: str, *shape: int, bias: bool = True) 
 def _mlp(*widths: int) -> Callable[[np.random.Generator], Arrays]:
     def weights(rng: np.random.Generator) -> Arrays:
         made: Arrays = {}
-        for i, (inside, outside) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (inside, outside) in enumerate(pairwise(widths)):
             made |= _layer(rng, str(i), outside, inside)
         return made
 
@@ -187,5 +188,5 @@ INPUTS: dict[str, Callable[..., tuple[np.ndarray, ...]]] = {
     "gpt": _text,
     "map": _vectors(2),
     "hessian": _vectors(1),
-    "recurrence": lambda rng, size: (np.float32(0.5),),
+    "recurrence": lambda rng, size: (np.array(0.5, np.float32),),
 }

@@ -1,0 +1,442 @@
+"""Convolutions as matrix products of patches, which never leave the cache of the thread.
+
+Each image (and group of channels) is a unit. Its patches, one row for each channel and place of
+the kernel, are written into the thread's scratch for as many rows of the result as fit there, and
+multiplied at once; see K. Chellapilla, S. Puri and P. Simard, "High performance convolutional
+neural networks for document processing", 2006. The three functions compute what the records
+`conv`, `conv_input` and `conv_weight` of `atled.ops.conv` define, of any number of spatial axes.
+
+A *window* is the part of the padded image that a block of the result sees; it stands in scratch
+too, so that no inner loop asks where the border is. Loops over rows may write or read up to a
+vector more than the row has: the next row overwrites it, and the end has room for it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+
+from atled.compile import matrix
+from atled.compile.flow import Body
+from atled.compile.ir import F32, F64, Type
+from atled.compile.matrix import Product
+from atled.compile.native import host
+
+__all__ = ["Convolution", "Kernel", "forward", "input_gradient", "weight_gradient"]
+
+PATCHES = 384 * 1024  # bytes of patches at most, where one row of the result needs no more
+PARTIALS = 8  # sums over images of which the gradient of the weights is made
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What computes one operation: functions to run one after another.
+
+    Attributes:
+        functions: (name, units) in order; a function computes units [begin, end), in any order
+            and on any threads.
+        text, declarations: the functions in LLVM's language.
+        scratch_bytes: size of the buffer that each call needs for itself, aligned to 64.
+        buffer_bytes: size of the buffer that all units share (`weight_gradient`'s partials).
+        flops: operations in all.
+    """
+
+    functions: list[tuple[str, int]]
+    text: str
+    declarations: frozenset[str]
+    scratch_bytes: int = 0
+    buffer_bytes: int = 0
+    flops: int = 0
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Sizes of y = conv(x, w): x (images, channels, *spatial), w (out_channels, ..., *kernel).
+
+    One spatial axis is treated as the last of two. `stride`, `padding` and `dilation` have a
+    number for each axis. Rows of the last axis are contiguous in all arrays.
+    """
+
+    images: int
+    channels: int
+    out_channels: int
+    spatial: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+    dtype: str = "float32"
+    out: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.spatial) == 1:
+            for name, first in (
+                ("spatial", 1), ("kernel", 1), ("stride", 1), ("padding", 0), ("dilation", 1)
+            ):  # fmt: skip
+                object.__setattr__(self, name, (first, *getattr(self, name)))
+        axes = zip(self.spatial, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        out = tuple([(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes])
+        object.__setattr__(self, "out", out)
+
+    @property
+    def type(self) -> Type:
+        """Type of an element."""
+        return F32 if self.dtype == "float32" else F64
+
+    @property
+    def size(self) -> int:
+        """Bytes of an element."""
+        return self.type.bits // 8
+
+    @property
+    def lanes(self) -> int:
+        """Elements of a vector."""
+        return host().vector_bytes // self.size
+
+    @property
+    def inputs(self) -> int:
+        """Input channels of a group."""
+        return self.channels // self.groups
+
+    @property
+    def outputs(self) -> int:
+        """Output channels of a group."""
+        return self.out_channels // self.groups
+
+    @property
+    def depth(self) -> int:
+        """Rows of a matrix of patches: channels of a group times places of the kernel."""
+        return self.inputs * prod(self.kernel)
+
+    @property
+    def units(self) -> int:
+        """Images times groups: x and y lie one after another in memory in this order."""
+        return self.images * self.groups
+
+    @property
+    def flops(self) -> int:
+        """Operations: two for each product."""
+        return 2 * self.units * self.outputs * self.depth * prod(self.out)
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether the patches are the image itself."""
+        return set(self.kernel) == set(self.stride) == {1} and not any(self.padding)
+
+    @property
+    def rows(self) -> int:
+        """Rows (along the first spatial axis) of the result that a block has; all blocks alike."""
+        if self.is_plain:
+            return self.out[0]
+        row = self.depth * prod(self.out[1:]) * self.size
+        fits = [r for r in range(1, self.out[0] + 1) if not self.out[0] % r and r * row <= PATCHES]
+        return max(fits, default=1)
+
+    @property
+    def columns(self) -> int:
+        """Columns of a matrix of patches: places of the result in a block."""
+        return self.rows * prod(self.out[1:])
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """Sizes of the part of the padded image that a block sees."""
+        first = (self.rows - 1) * self.stride[0] + self.dilation[0] * (self.kernel[0] - 1) + 1
+        return (
+            first, *[n + 2 * p for n, p in zip(self.spatial[1:], self.padding[1:], strict=True)]
+        )  # fmt: skip
+
+    @property
+    def slack(self) -> int:
+        """Elements that a loop over a row may read or write after its end."""
+        return self.lanes * self.stride[-1]
+
+    @property
+    def name(self) -> str:
+        """Name of the functions, the same for equal convolutions."""
+        sizes = [self.images, self.channels, self.out_channels, self.groups]
+        axes = [self.spatial, self.kernel, self.stride, self.padding, self.dilation]
+        return "_".join(
+            ["conv", f"f{self.type.bits}", *map(str, sizes), *["x".join(map(str, a)) for a in axes]]
+        )
+
+
+# -- the three functions ---------------------------------------------------------------------
+
+
+def forward(c: Convolution) -> Kernel:
+    """Return ``(ptr x, ptr w, ptr y, i64 begin, i64 end, ptr scratch)``; a unit is an image."""
+    places = prod(c.out)
+    write = _Unit(c)
+    body = write.body
+    p = Product(c.outputs, c.columns, c.depth, c.dtype, c.depth, 1,
+                places if c.is_plain else c.columns, 1, places)  # fmt: skip
+    multiply = write.product(p)
+    with body.loop("%begin", "%end") as unit:
+        group = body.emit(f"urem i64 {unit.index}, {c.groups}")
+        w = body.offset("%w", body.place((group, c.outputs * c.depth)), c.type)
+        x = body.offset("%x", body.place((unit.index, c.inputs * prod(c.spatial))), c.type)
+        y = body.offset("%y", body.place((unit.index, c.outputs * places)), c.type)
+        with body.nest(c.out[0] // c.rows) as (block,):
+            patches = write.patches(x, block)
+            part = body.offset(y, body.place((block, c.columns)), c.type)
+            body.do(f"call void @{multiply}(ptr {w}, ptr {patches}, ptr {part})")
+    return write.kernel(c.name, "ptr %x, ptr %w, ptr %y")
+
+
+def input_gradient(c: Convolution) -> Kernel:
+    """Return ``(ptr g, ptr w, ptr x, i64 begin, i64 end, ptr scratch)``: conv_input of g and w."""
+    places = prod(c.out)
+    write = _Unit(c)
+    body = write.body
+    p = Product(c.depth, c.columns, c.outputs, c.dtype, 1, c.depth, places, 1,
+                places if c.is_plain else c.columns)  # fmt: skip
+    multiply = write.product(p)
+    with body.loop("%begin", "%end") as unit:
+        group = body.emit(f"urem i64 {unit.index}, {c.groups}")
+        w = body.offset("%w", body.place((group, c.outputs * c.depth)), c.type)
+        g = body.offset("%g", body.place((unit.index, c.outputs * places)), c.type)
+        image = c.inputs * prod(c.spatial)
+        x = body.offset("%x", body.place((unit.index, image)), c.type)
+        if c.is_plain:
+            body.do(f"call void @{multiply}(ptr {w}, ptr {g}, ptr {x})")
+        else:
+            body.zero(x, image * c.size)
+            with body.nest(c.out[0] // c.rows) as (block,):
+                part = body.offset(g, body.place((block, c.columns)), c.type)
+                body.do(f"call void @{multiply}(ptr {w}, ptr {part}, ptr {write.second})")
+                write.add_patches(x, block)
+    return write.kernel(f"{c.name}_input", "ptr %g, ptr %w, ptr %x")
+
+
+def weight_gradient(c: Convolution) -> Kernel:
+    """Return two functions for conv_weight of x and g: sums over images, and the sums' sum.
+
+    Both are ``(ptr x, ptr g, ptr w, ptr partials, i64 begin, i64 end, ptr scratch)``. A unit of the
+    first is a share of the images, of the second a channel and place of the kernel.
+    """
+    places, shares = prod(c.out), min(c.images, PARTIALS)
+    write = _Unit(c)
+    body = write.body
+    # (patches, places) times (places, outputs): g is the smaller of the two to be transposed
+    p = Product(c.depth, c.outputs, c.columns, c.dtype, places if c.is_plain else c.columns, 1,
+                1, places, c.outputs, accumulate=True)  # fmt: skip
+    multiply = write.product(p)
+    whole = c.groups * c.depth * c.outputs
+    with body.loop("%begin", "%end") as share:
+        mine = body.offset("%partials", body.place((share.index, whole)), c.type)
+        body.zero(mine, whole * c.size)
+        after = body.emit(f"add i64 {share.index}, 1")
+        first, last = (
+            body.emit(f"udiv i64 {body.place((i, c.images))}, {shares}")
+            for i in (share.index, after)
+        )
+        with body.loop(first, last) as image, body.nest(c.groups) as (group,):
+            unit = body.place((image.index, c.groups), (group, 1))
+            x = body.offset("%x", body.place((unit, c.inputs * prod(c.spatial))), c.type)
+            g = body.offset("%g", body.place((unit, c.outputs * places)), c.type)
+            sums = body.offset(mine, body.place((group, c.depth * c.outputs)), c.type)
+            with body.nest(c.out[0] // c.rows) as (block,):
+                patches = write.patches(x, block)
+                part = body.offset(g, body.place((block, c.columns)), c.type)
+                body.do(f"call void @{multiply}(ptr {patches}, ptr {part}, ptr {sums})")
+    name, pointers = f"{c.name}_weight", "ptr %x, ptr %g, ptr %w, ptr %partials"
+    summing, summing_text, needs = _sum_of_partials(c, shares, name, pointers)
+    kernel = write.kernel(name, pointers)
+    return Kernel(
+        [(name, shares), (summing, c.groups * c.depth)],
+        kernel.text + summing_text,
+        kernel.declarations | needs,
+        kernel.scratch_bytes,
+        shares * whole * c.size,
+        c.flops,
+    )
+
+
+def _sum_of_partials(
+    c: Convolution, shares: int, name: str, pointers: str
+) -> tuple[str, str, set[str]]:
+    """Return the function that adds the partials (shares, groups, depth, outputs) up into w."""
+    body = Body()
+    vector = Type(c.type.scalar, c.lanes)
+    whole = c.groups * c.depth * c.outputs
+    with body.loop("%begin", "%end") as row:
+        group = body.emit(f"udiv i64 {row.index}, {c.depth}")
+        at = body.emit(f"urem i64 {row.index}, {c.depth}")
+        source = body.offset("%partials", body.place((row.index, c.outputs)), c.type)
+        target = body.place((group, c.outputs * c.depth), (at, 1))
+        target = body.offset("%w", target, c.type)
+        for kind, first, count in _vectors(vector, c.outputs):
+            with body.loop(first, first + count * kind.lanes, kind.lanes) as o:
+                place = body.offset(source, o.index, c.type)
+                total = body.load(kind, place)
+                for share in range(1, shares):
+                    part = body.load(kind, body.offset(place, share * whole, c.type))
+                    total = body.emit(f"fadd {kind} {total}, {part}")
+                column = body.offset(target, body.place((o.index, c.depth)), c.type)
+                for lane in range(kind.lanes):
+                    value = total
+                    if kind.lanes > 1:
+                        value = body.emit(f"extractelement {kind} {total}, i64 {lane}")
+                    body.store(c.type, value, body.offset(column, lane * c.depth, c.type))
+    parameters = f"{pointers}, {matrix.RANGE}, ptr %scratch"
+    return f"{name}_sum", body.function(f"{name}_sum", parameters), body.declarations
+
+
+def _vectors(vector: Type, count: int) -> list[tuple[Type, int, int]]:
+    """Return (type, first, how many) of vectors, then of single elements, that make up a row."""
+    whole = count // vector.lanes
+    rest = count - whole * vector.lanes
+    parts = [(vector, 0, whole), (Type(vector.scalar), whole * vector.lanes, rest)]
+    return [part for part in parts if part[2]]
+
+
+# -- patches ---------------------------------------------------------------------------------
+
+
+class _Unit:
+    """A function that is being written: its body, its products, its scratch.
+
+    Attributes:
+        first, second: registers of two parts of scratch: the window, and the patches.
+    """
+
+    def __init__(self, c: Convolution) -> None:
+        self.c = c
+        self.body = Body()
+        self._texts: list[str] = []
+        self._channel = prod(c.window)  # elements of a channel of the window
+        window = (c.inputs * self._channel + c.slack) * c.size
+        self._window = -(-window // 64) * 64
+        self.first = "%scratch"
+        self.second = self.body.offset("%scratch", self._window // c.size, c.type)
+
+    def product(self, p: Product) -> str:
+        """Add a product's function to the text, and return its name."""
+        name, text, declarations = matrix.product(p)
+        self._texts.append(text)
+        self.body.declarations |= declarations
+        return name
+
+    def kernel(self, name: str, pointers: str) -> Kernel:
+        """Return the finished function."""
+        c = self.c
+        text = self.body.function(name, f"{pointers}, {matrix.RANGE}, ptr %scratch")
+        patches = 0 if c.is_plain else (c.depth * c.columns + c.lanes) * c.size
+        return Kernel(
+            [(name, c.units)],
+            "\n".join([*self._texts, text]),
+            frozenset(self.body.declarations),
+            0 if c.is_plain else self._window + -(-patches // 64) * 64,
+            0,
+            c.flops,
+        )
+
+    def patches(self, x: str, block: str) -> str:
+        """Write the patches that a block of the result is made of; return where they are."""
+        c, body = self.c, self.body
+        if c.is_plain:
+            return x
+        step, vector = c.stride[-1], Type(c.type.scalar, c.lanes)
+        wide = Type(c.type.scalar, c.lanes * step)
+        with self._window_rows(block) as (window, row):
+            body.zero(window, prod(c.window[1:]) * c.size)
+            with body.when(self._is_inside(row)):
+                with self._image_rows(window, x, row) as (target, source):
+                    body.copy(target, source, c.spatial[-1] * c.size)
+        with self._patch_rows() as (window, patch):
+            if step == 1:
+                body.copy(patch, window, c.out[-1] * c.size)
+            else:
+                with body.loop(0, c.out[-1], c.lanes) as at:
+                    source = body.offset(window, body.place((at.index, step)), c.type)
+                    values = body.load(wide, source)
+                    every = body.shuffle(wide, values, "poison", list(range(0, wide.lanes, step)))
+                    body.store(vector, every, body.offset(patch, at.index, c.type))
+        return self.second
+
+    def add_patches(self, x: str, block: str) -> None:
+        """Add a matrix of patches to the places of the image that they were taken from."""
+        c, body = self.c, self.body
+        step, vector = c.stride[-1], Type(c.type.scalar, c.lanes)
+        wide = Type(c.type.scalar, c.lanes * step)
+        apart = [i // step if i % step == 0 else c.lanes for i in range(wide.lanes)]
+        body.zero(self.first, self._window)
+        with self._patch_rows() as (window, patch):
+            for first, count, valid in _row_vectors(c.out[-1], c.lanes):
+                with body.loop(first, first + count * c.lanes, c.lanes) as at:
+                    values = body.load(vector, body.offset(patch, at.index, c.type), valid)
+                    if step > 1:
+                        values = body.shuffle(vector, values, "zeroinitializer", apart)
+                    place = body.offset(window, body.place((at.index, step)), c.type)
+                    before = body.load(wide, place)
+                    body.store(wide, body.emit(f"fadd {wide} {before}, {values}"), place)
+        with self._window_rows(block) as (window, row), body.when(self._is_inside(row)):
+            with self._image_rows(window, x, row) as (source, target):
+                for first, count, valid in _row_vectors(c.spatial[-1], c.lanes):
+                    with body.loop(first, first + count * c.lanes, c.lanes) as at:
+                        place = body.offset(target, at.index, c.type)
+                        values = body.load(vector, body.offset(source, at.index, c.type), valid)
+                        before = body.load(vector, place, valid)
+                        total = body.emit(f"fadd {vector} {before}, {values}")
+                        body.store(vector, total, place, valid)
+
+    @contextmanager
+    def _window_rows(self, block: str) -> Iterator[tuple[str, tuple[str, str]]]:
+        """Loop over channels and rows of the window; give its place, and (channel, image's row)."""
+        c, body = self.c, self.body
+        slab = prod(c.window[1:])
+        with body.nest(c.inputs, c.window[0]) as (channel, down):
+            window = body.place((channel, self._channel), (down, slab))
+            row = body.place((block, c.rows * c.stride[0]), (down, 1))
+            row = body.emit(f"sub nsw i64 {row}, {c.padding[0]}")
+            yield body.offset(self.first, window, c.type), (channel, row)
+
+    def _is_inside(self, row: tuple[str, str]) -> str:
+        """Return a bit that says whether a row is the image's, and no padding."""
+        return self.body.emit(f"icmp ult i64 {row[1]}, {self.c.spatial[0]}")
+
+    @contextmanager
+    def _image_rows(self, window: str, x: str, row: tuple[str, str]) -> Iterator[tuple[str, str]]:
+        """Loop over lines of the last axis in a row; give their places in the window and in x."""
+        c, body = self.c, self.body
+        line = prod(c.spatial[1:])
+        start = body.offset(x, body.place((row[0], prod(c.spatial)), (row[1], line)), c.type)
+        with body.nest(*c.spatial[1:-1]) as between:
+            inner = [(counter, prod(c.spatial[2 + i :])) for i, counter in enumerate(between)]
+            outer = [(1, c.padding[-1])] + [
+                (body.emit(f"add nsw i64 {counter}, {c.padding[1 + i]}"), prod(c.window[2 + i :]))
+                for i, counter in enumerate(between)
+            ]
+            yield (
+                body.offset(window, body.place(*outer), c.type),
+                body.offset(start, body.place(*inner), c.type),
+            )
+
+    @contextmanager
+    def _patch_rows(self) -> Iterator[tuple[str, str]]:
+        """Loop over patches and lines of the result; give places in the window and in patches."""
+        c, body = self.c, self.body
+        out = (c.rows, *c.out[1:-1])
+        steps = [prod(c.window[i + 1 :]) for i in range(len(c.window))]
+        with body.nest(c.inputs, *c.kernel, *out) as (channel, *counters):
+            inside, lines = counters[: len(c.kernel)], counters[len(c.kernel) :]
+            window = body.place(
+                (channel, self._channel),
+                *[(k, d * step) for k, d, step in zip(inside, c.dilation, steps, strict=True)],
+                *[(o, s * step) for o, s, step in zip(lines, c.stride, steps, strict=False)],
+            )
+            sizes = (c.inputs, *c.kernel, *out, c.out[-1])
+            patch = body.place(
+                *[(each, prod(sizes[i + 1 :])) for i, each in enumerate((channel, *counters))]
+            )
+            yield (
+                body.offset(self.first, window, c.type), body.offset(self.second, patch, c.type)
+            )  # fmt: skip
+
+
+def _row_vectors(length: int, lanes: int) -> list[tuple[int, int, int]]:
+    """Return (first, how many, valid lanes) of the vectors that make up a row."""
+    whole, rest = divmod(length, lanes)
+    parts = [(0, whole, lanes), (whole * lanes, 1, rest)]
+    return [part for part in parts if part[1] and part[2]]

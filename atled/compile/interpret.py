@@ -1,0 +1,72 @@
+"""A graph, evaluated operation by operation: what every compiled program must agree with.
+
+`evaluate` runs a graph on arrays of any namespace: on NumPy's it is the reference that the tests
+compare with, on Tensors it can be differentiated, on symbols it writes the graph into another.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from atled.backends.protocol import load
+from atled.core.graph import Graph, Value
+
+__all__ = ["Interpreted", "evaluate"]
+
+_REDUCTIONS = frozenset("sum prod max min all any".split())
+_DROP = frozenset(("argmax", "argmin"))
+
+
+class Interpreted:
+    """A graph as a program without a compiler.
+
+    Args:
+        graph: what to compute.
+        aliases: which output may be written over which input; not used.
+    """
+
+    def __init__(self, graph: Graph, aliases: dict[int, int]) -> None:
+        self.graph, self._xp = graph, load("numpy")
+
+    def run(self, inputs: list[Any]) -> list[Any]:
+        """Return the outputs for these inputs, numpy.ndarrays all of them."""
+        with self._xp.quiet():
+            return [self._xp.to_numpy(y) for y in evaluate(self.graph, self._xp, inputs)]
+
+
+def evaluate(graph: Graph, xp: Any, inputs: Sequence[Any]) -> list[Any]:
+    """Return a graph's outputs.
+
+    Args:
+        graph: what to compute.
+        xp: the namespace to compute in.
+        inputs: an array of it for each input of the graph.
+    """
+    known: dict[Value, Any] = dict(zip(graph.inputs, inputs, strict=True))
+    for v in graph.values:
+        if v not in known:
+            known[v] = perform(v, xp, [known[x] for x in v.inputs])
+    return [known[v] for v in graph.outputs]
+
+
+def perform(v: Value, xp: Any, operands: list[Any]) -> Any:
+    """Return one value of a graph from its operands."""
+    op, static = v.op, v.static
+    if op == "constant":
+        return xp.full((), static["value"], dtype=static["dtype"])
+    if op == "iota":
+        return xp.arange(0, static["size"])
+    if op == "threefry":
+        return _random(v, xp, operands)
+    if op == "call":
+        return getattr(xp, static["name"])(*operands, **dict(static["given"]))
+    if op in _REDUCTIONS:
+        return getattr(xp, op)(*operands, axis=static["axis"], keepdims=False)
+    if op in _DROP:
+        return getattr(xp, op)(*operands, axis=static["axis"][0], keepdims=False)
+    return getattr(xp, op)(*operands, **static)
+
+
+def _random(v: Value, xp: Any, operands: list[Any]) -> Any:
+    x0, x1, *key = operands
+    words = [int(k.reshape(-1)[0]) if k.size else 0 for k in key]
+    return xp.random_bits(x0, x1, key=tuple(words))[v.static["word"]]

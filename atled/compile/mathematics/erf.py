@@ -1,0 +1,112 @@
+"""erf and erfc.
+
+In float32, as N. Juffa showed: x times a polynomial in x² up to 0.92, from there on
+1 - e^p(|x|) with a polynomial p for log erfc. In float64 erfc t = e^(-t²)·P(q) / (1 + 2t) from
+0.5 on, with q = (t - K) / (t + K), which lays [0.5, 27.5] into an interval around 0.
+"""
+
+from atled.compile.mathematics.exponential import (
+    EXP,
+    clamp,
+    copysign_to,
+    power_of_two,
+    reduced,
+    scale,
+)
+from atled.compile.mathematics.values import (
+    Value,
+    fast_two_sum,
+    fma,
+    horner,
+    through_double,
+    two_product,
+)
+
+__all__ = ["erf", "erfc", "erfc_core"]
+
+# erf x / x - 1 in x², for |x| < 0.93 in float32, 1 in float64
+NEAR = {
+    "float": [
+        *(7.996651402208954e-05, -8.049769676290452e-4, 5.192405078560114e-3),
+        *(-2.685573138296604e-2, 0.11283625662326813, -0.3761262893676758, 0.12837916612625122),
+    ],
+    "double": [
+        *(-7.577212034487608e-10, 1.3600651596403336e-08, -1.6180388592331405e-07),
+        *(1.6443698539923634e-06, -1.4924430918968373e-05, 1.2055278815612033e-4),
+        *(-8.54832543409785e-4, 5.223977595811709e-3, -2.6866170641867193e-2),
+        *(0.11283791670936533, -0.3761263890318334, 0.12837916709551256),
+    ],
+}
+# log erfc t, for 0.92 < t < 3.93
+FAR = [
+    *(1.9494604202918708e-4, -3.033670363947749e-3, 2.2189658135175705e-2),
+    *(-0.10385610908269882, -0.6372660398483276, -1.1276272535324097, -2.0703602058347315e-4),
+]
+# e^(t²)·erfc(t)·(1 + 2t) in q = (t - 4) / (t + 4), for 0.499 < t < 27.5, to 2^-56
+SCALED = [
+    *(7.586715241977366e-08, 3.2358113867005254e-08, -7.861168961907738e-07),
+    *(3.4135636186081795e-07, 5.683616810559644e-06, -1.12526414290353e-05),
+    *(-2.4388386478450724e-05, 1.506337573594542e-4, -1.9925957023246273e-4),
+    *(-7.577762610110356e-4, 5.031970463713317e-3, -1.619773361092458e-2),
+    *(3.7167515487326275e-2, -6.633036585087276e-2, 9.373283500125412e-2),
+    *(-0.10103906603460577, 6.809705425461372e-2, 1.537965210259082e-2),
+    *(-0.13962111684056186, 1.2329951186255526),
+]
+
+
+def erf_single(x: Value) -> Value:
+    """Return the error function in float32."""
+    a = abs(x)
+    near = fma(x, horner(x * x, NEAR["float"]), x)
+    t = (a > 3.93).select(3.93, a)
+    n, r, _ = reduced(horner(t, FAR))
+    power = fma(r * r, horner(r, EXP["float"]), r) + 1.0
+    far = fma(power, -power_of_two(n), 1.0)
+    return (a < 0.925).select(near, copysign_to(far, x))
+
+
+def erfc_core(t: Value) -> Value:
+    """Return erfc t in float64, for 0.5 <= t < 27.5."""
+    above, below = t - 4.0, t + 4.0
+    q = above / below
+    p, p_rest = fast_two_sum(t.const(SCALED[-1]), q * horner(q, SCALED[:-1]))
+    square, lost = two_product(t, t)
+    n, r, tail = reduced(-square)
+    power, power_rest = exp_parts(r, tail - lost)
+    d, d_rest = fast_two_sum(t.const(1.0), t + t)
+    top, top_rest = two_product(power, p)
+    top_rest = fma(power, p_rest, fma(power_rest, p, top_rest))
+    inverse = 1.0 / d
+    y = top * inverse
+    left = fma(-y, d_rest, fma(-y, d, top) + top_rest)
+    return scale(fma(left, inverse, y), n)
+
+
+def exp_parts(r: Value, tail: Value) -> tuple[Value, Value]:
+    """Return e^(r + tail) as a sum of two."""
+    s, s_rest = fast_two_sum(r, fma(r * r, horner(r, EXP[r.kind.scalar]), tail))
+    high, low = fast_two_sum(r.const(1.0), s)
+    return high, low + s_rest
+
+
+def erf_double(x: Value) -> Value:
+    """Return the error function in float64."""
+    a = abs(x)
+    near = fma(x, horner(x * x, NEAR["double"]), x)
+    far = 1.0 - erfc_core(clamp(a, 0.5, 6.0))
+    return (a < 1.0).select(near, copysign_to(far, x))
+
+
+def erf(x: Value) -> Value:
+    """Return the error function."""
+    return erf_single(x) if x.kind.scalar == "float" else erf_double(x)
+
+
+@through_double
+def erfc(x: Value) -> Value:
+    """Return 1 - erf x, exact where it is small."""
+    a = abs(x)
+    near = fma(x, horner(x * x, NEAR["double"]), x)
+    tail = erfc_core(clamp(a, 0.5, 27.5))
+    far = (x < 0.0).select(2.0 - tail, tail)
+    return ((x < 0.5) & (x > -1.0)).select(1.0 - near, far)

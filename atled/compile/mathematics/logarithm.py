@@ -1,0 +1,138 @@
+"""log and its family: the exponent by bits, and log(1 + f) of what is left.
+
+x = 2ᵏ·m with m in [√½, √2], and f = m - 1. In float64, as in Sun's fdlibm (e_log.c) and
+FreeBSD's k_log.h: with s = f / (2 + f), log(1 + f) = f - f²/2 + s·(f²/2 + R(s²)), where
+2 artanh s = 2s + s·R(s²). In float32 a polynomial in f needs no division. Both are minimax
+polynomials of our own (Remez exchange), with errors below 2^-29 and 2^-59 of the logarithm.
+"""
+
+import math
+
+from atled.compile.mathematics.exponential import BIAS, LN2, MANTISSA, power_of_two
+from atled.compile.mathematics.values import (
+    Value,
+    constant_pair,
+    fast_two_sum,
+    fma,
+    horner,
+    two_product,
+    two_sum,
+)
+
+__all__ = ["ends", "log", "log1p", "log1p_parts", "log2", "log10", "log_parts", "positive_log", "split", "with_exponent"]
+
+# (log(1 + f) - f + f²/2) / f³
+LOG = [
+    *(6.461821496486664e-2, -0.11487334966659546, 0.11923479288816452, -0.12442439794540405),
+    *(0.14219003915786743, -0.16665685176849365, 0.20002079010009766, -0.250000536441803),
+    0.3333331346511841,
+]
+# R: (2·artanh(s) / s - 2) / s² in s²
+ARTANH = [
+    *(0.1482845366512978, 0.15310946912736, 0.18183679527062813, 0.22222196484081597),
+    *(0.28571428761385714, 0.3999999999933603, 0.6666666666666745),
+]
+
+
+def split(x: Value) -> tuple[Value, Value]:
+    """Return the float k and m in [√½, √2] so that x = 2ᵏ·m, for a finite x > 0."""
+    scalar = x.kind.scalar
+    subnormal = x < 2.0 ** (1 - BIAS[scalar])
+    x = subnormal.select(x * 2.0**54, x)
+    root = x.const(math.sqrt(0.5)).bits()
+    k = (x.bits() - root) >> MANTISSA[scalar]
+    m = (x.bits() - (k << MANTISSA[scalar])).floats()
+    exponent = k.to(scalar)
+    return subnormal.select(exponent - 54.0, exponent), m
+
+
+def beyond_square(f: Value, half_square: Value) -> Value:
+    """Return log(1 + f) - f + f²/2, given f²/2."""
+    if f.kind.scalar == "float":
+        return f * half_square * (2.0 * horner(f, LOG))
+    s = f / (f + 2.0)
+    z = s * s
+    return s * fma(z, horner(z, ARTANH), half_square)
+
+
+def ends(x: Value, y: Value) -> Value:
+    """Return y = log x where x is positive and finite, and what it ought to be elsewhere."""
+    y = (x < math.inf).select(y, x)
+    return (x > 0.0).select(y, x.equals(0.0).select(y.const(-math.inf), math.nan))
+
+
+def positive_log(x: Value) -> Value:
+    """Return the natural logarithm of a finite x > 0."""
+    ln2, rest = constant_pair(x, *LN2)
+    k, m = split(x)
+    f = m - 1.0
+    half_square = f * f * 0.5
+    low = fma(k, rest, beyond_square(f, half_square) - half_square)
+    return fma(k, ln2, f) + low
+
+
+def log(x: Value) -> Value:
+    """Return the natural logarithm."""
+    return ends(x, positive_log(x))
+
+
+def log_of_fraction(f: Value, tail: Value | None = None) -> tuple[Value, Value]:
+    """Return log(1 + f + tail) as a sum of two, to 57 bits (28 in float32), for |f| < 0.42."""
+    half_square, lost = two_product(0.5 * f, f)
+    high, low = fast_two_sum(f, -half_square)
+    low = low - lost + beyond_square(f, half_square)
+    if tail is not None:
+        low = low + tail / (f + 1.0)
+    return high, low
+
+
+def log_parts(x: Value) -> tuple[Value, Value]:
+    """Return the natural logarithm of a finite x > 0 as a sum of two."""
+    k, m = split(x)
+    return with_exponent(k, *log_of_fraction(m - 1.0))
+
+
+def with_exponent(k: Value, high: Value, low: Value) -> tuple[Value, Value]:
+    """Return k·ln 2 + high + low as a sum of two."""
+    ln2, rest = constant_pair(k, *LN2)
+    whole, lost = two_product(k, ln2)
+    total, left = fast_two_sum(whole, high)
+    return total, fma(k, rest, low + left + lost)
+
+
+def log1p_parts(high: Value, low: Value | None = None) -> tuple[Value, Value]:
+    """Return log(1 + high + low) as a sum of two, where 1 + high is positive and finite."""
+    u, lost = two_sum(high.const(1.0), high)
+    if low is not None:
+        lost = lost + low
+    k, m = split(u)
+    n = k.to(f"i{k.kind.bits}")
+    most = BIAS[k.kind.scalar] - 1
+    n = (n > most).select(most, n)  # 2⁻ⁿ must be normal; what is lost above that is far below
+    f, tail = fast_two_sum(m - 1.0, lost * power_of_two(-n))
+    return with_exponent(k, *log_of_fraction(f, tail))
+
+
+def log1p(x: Value) -> Value:
+    """Return log(1 + x), exact near zero too."""
+    high, low = log1p_parts(x)
+    y = ends(x + 1.0, high + low)
+    return (abs(x) < 2.0**-60).select(x, y)
+
+
+def log2(x: Value) -> Value:
+    """Return the logarithm to base 2."""
+    inverse, rest = constant_pair(x, 1.4426950408889634, 2.0355273740931033e-17)
+    k, m = split(x)
+    high, low = log_of_fraction(m - 1.0)
+    y, lost = two_product(high, inverse)
+    total, left = fast_two_sum(k, y)
+    return ends(x, total + (left + fma(low, inverse, fma(high, rest, lost))))
+
+
+def log10(x: Value) -> Value:
+    """Return the logarithm to base 10."""
+    inverse, rest = constant_pair(x, 0.4342944819032518, 1.098319650216765e-17)
+    high, low = log_parts(x)
+    y, lost = two_product(high, inverse)
+    return ends(x, y + fma(low, inverse, fma(high, rest, lost)))
