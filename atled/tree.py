@@ -16,6 +16,12 @@ class Structure(NamedTuple):
 
     build: Callable[[list[Any]], Any] | None
     children: tuple["Structure", ...] = ()
+    kind: Any = None  # the container's type, and the keys of a dict
+
+    @property
+    def form(self) -> Any:
+        """What two nests of one structure have in common: equal, and hashable with its keys."""
+        return self.kind and (self.kind, *[child.form for child in self.children])
 
 
 LEAF = Structure(None)
@@ -26,14 +32,14 @@ def flatten(nest: Any) -> tuple[list[Any], Structure]:
     parts = _take_apart(nest)
     if parts is None:
         return [nest], LEAF
-    children, build = parts
+    children, build, kind = parts
     leaves: list[Any] = []
     structures = []
     for child in children:
         below, structure = flatten(child)
         leaves += below
         structures.append(structure)
-    return leaves, Structure(build, tuple(structures))
+    return leaves, Structure(build, tuple(structures), kind)
 
 
 def unflatten(structure: Structure, leaves: list[Any]) -> Any:
@@ -59,20 +65,24 @@ def _rebuild(structure: Structure, rest: Iterator[Any]) -> Any:
     return structure.build([_rebuild(child, rest) for child in structure.children])
 
 
-def _take_apart(nest: Any) -> tuple[list[Any], Callable[[list[Any]], Any]] | None:
-    """Return the children of one container and the function that rebuilds it, or None."""
+def _take_apart(nest: Any) -> tuple[list[Any], Callable[[list[Any]], Any], Any] | None:
+    """Return the children of one container, the function that rebuilds it, and its kind."""
     kind = type(nest)
     if kind is list:
-        return nest, lambda parts: parts
+        return nest, lambda parts: parts, kind
     if isinstance(nest, tuple):
         fields = getattr(kind, "_fields", None)
-        return list(nest), (lambda parts: kind(*parts)) if fields else kind
+        return list(nest), (lambda parts: kind(*parts)) if fields else kind, kind
     if isinstance(nest, dict):
         keys = list(nest)
-        return list(nest.values()), lambda parts: kind(zip(keys, parts, strict=True))
+        return (
+            list(nest.values()),
+            lambda parts: kind(zip(keys, parts, strict=True)),
+            (kind, *keys),
+        )
     fields = getattr(kind, "__dataclass_fields__", None)
     if fields is not None:
         names = [name for name, field in fields.items() if field.init]
         values = [getattr(nest, name) for name in names]
-        return values, lambda parts: kind(**dict(zip(names, parts, strict=True)))
+        return values, lambda parts: kind(**dict(zip(names, parts, strict=True))), kind
     return None

@@ -17,36 +17,15 @@ from dataclasses import dataclass, field
 from math import prod
 
 from atled.compile import matrix
-from atled.compile.flow import Body
+from atled.compile.flow import Body, Kernel
 from atled.compile.ir import F32, F64, Type
 from atled.compile.matrix import Product
 from atled.compile.native import host
 
-__all__ = ["Convolution", "Kernel", "forward", "input_gradient", "weight_gradient"]
+__all__ = ["Convolution", "forward", "input_gradient", "weight_gradient"]
 
 PATCHES = 384 * 1024  # bytes of patches at most, where one row of the result needs no more
 PARTIALS = 8  # sums over images of which the gradient of the weights is made
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """What computes one operation: functions to run one after another.
-
-    Attributes:
-        functions: (name, units) in order; a function computes units [begin, end), in any order
-            and on any threads.
-        text, declarations: the functions in LLVM's language.
-        scratch_bytes: size of the buffer that each call needs for itself, aligned to 64.
-        buffer_bytes: size of the buffer that all units share (`weight_gradient`'s partials).
-        flops: operations in all.
-    """
-
-    functions: list[tuple[str, int]]
-    text: str
-    declarations: frozenset[str]
-    scratch_bytes: int = 0
-    buffer_bytes: int = 0
-    flops: int = 0
 
 
 @dataclass(frozen=True)

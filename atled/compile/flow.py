@@ -1,4 +1,8 @@
-"""A body of a function that has loops, vectors that end early, and products added up."""
+"""What the files of library kernels share: a body with loops and vectors that end early.
+
+`matrix`, `convolution` and `pooling` write functions of their own, beside those that `loops` makes
+of a graph; this is what they write with, and what they hand back.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -6,7 +10,28 @@ from dataclasses import dataclass
 
 from atled.compile.ir import Type, Writer
 
-__all__ = ["Body", "Loop"]
+__all__ = ["Body", "Kernel", "Loop"]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What computes one operation: functions to run one after another.
+
+    Attributes:
+        functions: (name, units) in order; a function computes units [begin, end), in any order
+            and on any threads.
+        text, declarations: the functions in LLVM's language.
+        scratch_bytes: size of the buffer that each call needs for itself, aligned to 64.
+        buffer_bytes: size of the buffer that all units share (`weight_gradient`'s partials).
+        flops: operations in all.
+    """
+
+    functions: list[tuple[str, int]]
+    text: str
+    declarations: frozenset[str]
+    scratch_bytes: int = 0
+    buffer_bytes: int = 0
+    flops: int = 0
 
 
 @dataclass

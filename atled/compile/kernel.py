@@ -26,7 +26,7 @@ from atled.compile.index import (
 from atled.core.graph import ELEMENTWISE, Value
 from atled.dtypes import DType
 
-__all__ = ["FUSIBLE", "REDUCTIONS", "Expr", "Kernel", "Loops", "Pass", "Store", "accepts", "check", "lowered", "read_at"]
+__all__ = ["FUSIBLE", "REDUCTIONS", "Expr", "Kernel", "Loops", "Pass", "Store", "accepts", "check", "expressions", "lowered", "read_at"]
 
 REDUCTIONS = frozenset("sum prod max min all any argmax argmin".split())
 
@@ -383,23 +383,26 @@ MOVED: dict[str, Callable[[Value, Affine], Affine]] = {
 FUSIBLE = ELEMENTWISE | set(MOVED) | {"constant", "iota", "reshape", "gather_nd"}
 
 
+def expressions(expr: Expr) -> list[Expr]:
+    """Return an expression and all that it is made of, each once."""
+    found: dict[int, Expr] = {}
+    stack = [expr]
+    while stack:
+        e = stack.pop()
+        if id(e) not in found:
+            found[id(e)] = e
+            stack += e.args
+    return list(found.values())
+
+
 def _find_arrays(loops: Loops) -> None:
     sources: dict[Value, None] = {}
     targets: dict[Value, None] = {}
-    seen: set[int] = set()
-
-    def visit(expr: Expr) -> None:
-        if id(expr) in seen:
-            return
-        seen.add(id(expr))
-        if expr.op == "load" and expr.source is not None:
-            sources[expr.source] = None
-        for arg in expr.args:
-            visit(arg)
-
     for step in loops.passes:
         for store in step.stores + step.reductions:
-            visit(store.expr)
+            for expr in expressions(store.expr):
+                if expr.op == "load" and expr.source is not None:
+                    sources[expr.source] = None
             if store.target is not None:
                 targets[store.target] = None
     loops.sources, loops.targets = list(sources), list(targets)

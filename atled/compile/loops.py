@@ -14,7 +14,7 @@ import math
 
 from atled.compile.index import Affine, Var
 from atled.compile.ir import BOOL, I64, Type, Writer
-from atled.compile.kernel import Expr, Loops, Pass, Store
+from atled.compile.kernel import Expr, Loops, Pass, Store, expressions
 from atled.compile.operations import COSTS, memory_type, operation, register_type
 from atled.core.graph import Value
 from atled.dtypes import DType, bool_, int64
@@ -129,7 +129,7 @@ class _Kernel:
             e.dtype.itemsize
             for p in self.loops.passes
             for s in p.stores + p.reductions
-            for e in _all(s.expr)
+            for e in expressions(s.expr)
             if e.dtype.is_floating_point
         }
         return vector_bytes // max(sizes, default=8)
@@ -222,15 +222,16 @@ class _Kernel:
             if step.inner or step.reductions:
                 self._loop(step)
             else:
-                for store in step.stores:
-                    self._row_store(store)
+                self._row_stores(step.stores)
 
-    def _row_store(self, store: Store) -> None:
-        lanes = self._lanes_of(store.expr)
-        register = self._register(store.expr, lanes)
-        self.values[store.value] = (register, lanes)
-        if store.target is not None:
-            self._write(self.row, store, register, lanes)
+    def _row_stores(self, stores: list[Store]) -> None:
+        """Compute a row's own values, and only then write: a result may lie over an operand."""
+        for store in stores:
+            lanes = self._lanes_of(store.expr)
+            self.values[store.value] = (self._register(store.expr, lanes), lanes)
+        for store in stores:
+            if store.target is not None:
+                self._write(self.row, store, *self.values[store.value])
 
     def _loop(self, step: Pass) -> None:
         vector = self.vector if self.vector in step.inner else None
@@ -264,7 +265,7 @@ class _Kernel:
         """Return how many vectors to take at once, so that sums do not wait for one another."""
         if not step.reductions or trip < 8:
             return 1
-        work = sum(COSTS.get(e.op, 1) for s in step.stores + step.reductions for e in _all(s.expr))
+        work = sum(COSTS.get(e.op, 1) for s in step.stores + step.reductions for e in expressions(s.expr))
         return 4 if work < 12 else 2 if work < 40 else 1
 
     def _blocks(
@@ -719,20 +720,9 @@ class _Kernel:
         return at * (value.size // math.prod(v.extent for v in self.loops.rows))
 
 
-def _all(expr: Expr) -> list[Expr]:
-    found: dict[int, Expr] = {}
-    stack = [expr]
-    while stack:
-        e = stack.pop()
-        if id(e) not in found:
-            found[id(e)] = e
-            stack += e.args
-    return list(found.values())
-
-
 def _of_pass(expr: Expr, values: dict[Value, tuple[str, int]]) -> bool:
     """Say whether an expression reads a member with several elements a row."""
-    return any(e.op == "member" and e.at.terms and not _is_row(e) for e in _all(expr))
+    return any(e.op == "member" and e.at.terms and not _is_row(e) for e in expressions(expr))
 
 
 def _is_row(expr: Expr) -> bool:

@@ -103,16 +103,19 @@ class Prepared:
                 self._tensors.append((k, _Holder(of)))  # type: ignore[arg-type]
             else:
                 numbers.append(k)
-        self._find_numbers(numbers, xp)
+        self._find_numbers(numbers)
 
-    def _find_numbers(self, where: list[int], xp: Any) -> None:
+    def _find_numbers(self, where: list[int]) -> None:
         """Lay all numbers into one buffer, of which the inputs are views."""
+        import numpy as np
+
         self._numbers = [self._read[k][1] for k in where]
         codes = ["q" if self._read[k][0].dtype is int64 else "d" for k in where]
         self._pack = struct.Struct("=" + "".join(codes))
         self._buffer = bytearray(max(self._pack.size, 1))
         for i, k in enumerate(where):
-            self._arrays[k] = xp.view_of(self._buffer, self._kinds[k][1], 8 * i)
+            line = np.frombuffer(self._buffer, self._kinds[k][1], count=1, offset=8 * i)
+            self._arrays[k] = line.reshape(())
 
     def _find_facts(self, record: Record) -> None:
         """Sort what the trace relied on in Tensors from outside."""
@@ -219,11 +222,13 @@ class Prepared:
 
     def _admit(self, k: int, value: Any) -> bool:
         """Take an array in that was not seen at the last call."""
+        import numpy as np
+
         shape, dtype = self._kinds[k]
         if getattr(value, "dtype", None) != dtype or value.shape != shape:
             return False
-        self._seen[k], self._arrays[k] = value, self._arrays[k]
-        self._arrays[k] = load("numpy").contiguous(value)
+        self._seen[k] = value
+        self._arrays[k] = np.asarray(value, order="C")
         return True
 
     def _holds(self, leaves: Leaves) -> bool:

@@ -11,14 +11,14 @@ from typing import Any
 
 from atled.compile.fuse import Plan, view_of
 from atled.compile.index import strides_of
-from atled.compile.ir import I64, Writer
-from atled.compile.kernel import Kernel, lowered
+from atled.compile.ir import Writer
+from atled.compile.kernel import Kernel, Loops, expressions, lowered
 from atled.compile.loops import emit
 from atled.compile.matrix import Product, divided, product
 from atled.compile.native import host
 from atled.core.graph import Value
 
-__all__ = ["Step", "steps_of"]
+__all__ = ["Step", "copy_step", "steps_of"]
 
 
 class Step:
@@ -33,6 +33,10 @@ class Step:
         units, cost: how many shares of work there are, and the cycles that one takes.
         scratch: bytes that a thread needs.
         eager: for an eager call, the value.
+        in_order: pairs (written, read): an element is written only after its own was read, and
+            no other; the two may lie in the same memory.
+        flops: of a library call.
+        number: its place among the program's steps.
     """
 
     def __init__(self, title: str, arrays: list[tuple[Value, int]], writes: list[Value]) -> None:
@@ -41,7 +45,9 @@ class Step:
         self.declarations: set[str] = set()
         self.units, self.cost, self.scratch = 1, 0.0, 0
         self.eager: Value | None = None
+        self.in_order: set[tuple[Value, Value]] = set()
         self.flops = 0.0
+        self.number = 0
 
     @property
     def reads(self) -> list[Value]:
@@ -70,6 +76,40 @@ def _kernel(kernel: Kernel, plan: Plan) -> Step:
     step.text = made.body.replace("@NAME", f"@{step.name}")
     step.declarations = made.declarations
     step.units, step.cost, step.scratch = made.units, made.cost, made.scratch
+    step.in_order = _in_order(kernel, loops)
+    return step
+
+
+def _in_order(kernel: Kernel, loops: Loops) -> set[tuple[Value, Value]]:
+    """Return what a kernel may write over what it reads: element by element, in one place."""
+    if not kernel.is_flat or kernel.into:
+        return set()
+    elsewhere: set[Value] = set()
+    for store in [s for p in loops.passes for s in p.stores]:
+        for expr in expressions(store.expr):
+            if expr.op == "load" and (expr.args or expr.at.key() != store.at.key()):
+                elsewhere.add(expr.source)
+    return {
+        (target, source)
+        for target in loops.targets
+        for source in loops.sources
+        if source not in elsewhere and source.bytes == target.bytes
+    }
+
+
+def copy_step(value: Value, target: Value) -> Step:
+    """Return the step that copies an array into the memory of another."""
+    w = Writer()
+    size = value.bytes
+    step = Step("copy", [(value, 0), (target, 0)], [target])
+    step.name = f"copy{size}"
+    step.declarations = {"declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"}
+    w.do(f"call void @llvm.memcpy.p0.p0.i64(ptr %b, ptr %a, i64 {size}, i1 false)")
+    step.text = (
+        f"define internal void @{step.name}(ptr %a, ptr %b, i64 %begin, i64 %end, ptr %s) {{\n"
+        + w.text() + "\n  ret void\n}\n"
+    )  # fmt: skip
+    step.cost = size / 16
     return step
 
 
@@ -141,4 +181,3 @@ def _around(name: str, inner: str, batch: list[int], strides: Any, scalar: str, 
 
 
 _ROUTINES: dict[str, Callable[[Value, Plan], Step]] = {"matmul": _matmul}
-_ = I64

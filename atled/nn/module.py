@@ -10,6 +10,7 @@ therefore be anything that is not already an attribute of the class.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from atled.config import changes
 from atled.core.tensor import Tensor, wrap
 from atled.nn.parameter import Parameter
 from atled.nn.state import Incompatible, load_state, state_of
@@ -43,6 +44,10 @@ class Module:
     """
 
     training: bool = True
+    # What `core/guard.py` looks at, when `changes.modules` has moved.
+    _watched_parts = (
+        "_parameters", "_buffers", "_modules", "_fleeting", "_pre_hooks", "_hooks",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._parameters: dict[str, Parameter | None] = {}
@@ -55,6 +60,7 @@ class Module:
     # -- attributes ------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
+        changes.modules += 1
         own = self.__dict__
         if isinstance(value, Parameter):
             self.register_parameter(name, value)
@@ -92,6 +98,7 @@ class Module:
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}{hint}")
 
     def __delattr__(self, name: str) -> None:
+        changes.modules += 1
         for registered in (self._parameters, self._buffers, self._modules):
             if name in registered:
                 del registered[name]
@@ -134,6 +141,7 @@ class Module:
 
     def _claim(self, name: str, kind: str) -> dict[str, Any]:
         """Return the dictionary for a new entry, after freeing the name everywhere else."""
+        changes.modules += 1
         own = self.__dict__
         if "_parameters" not in own:
             raise AttributeError(
@@ -281,6 +289,7 @@ class Module:
 
     def train(self: M, mode: bool = True) -> M:
         """Set `training` in the whole tree."""
+        changes.modules += 1
         for module in self.modules():
             module.__dict__["training"] = mode  # also where a child has this name
         return self
@@ -376,11 +385,13 @@ class Handle:
     """What registering a hook returns: `remove()` takes the hook away again."""
 
     def __init__(self, hooks: list[Any], hook: Any) -> None:
+        changes.modules += 1
         self._hooks, self._entry = hooks, hook
         hooks.append(hook)
 
     def remove(self) -> None:
         """Take the hook away; doing so twice is harmless."""
+        changes.modules += 1
         if self._entry in self._hooks:
             self._hooks.remove(self._entry)
 

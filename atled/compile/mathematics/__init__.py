@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from atled.compile.ir import Type, Writer
 from atled.compile.mathematics import erf as error_functions
-from atled.compile.mathematics import exponential, logarithm, power, simple, trigonometric
+from atled.compile.mathematics import exponential, inverse, logarithm, power, simple, trigonometric
 from atled.compile.mathematics.values import Value
 
 __all__ = ["TABLE", "Expansion"]
@@ -46,6 +46,10 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "sin": trigonometric.sin,
     "cos": trigonometric.cos,
     "tan": trigonometric.tan,
+    "acos": inverse.acos,
+    "asin": inverse.asin,
+    "atan": inverse.atan,
+    "atan2": inverse.atan2,
     "erf": error_functions.erf,
     "erfc": error_functions.erfc,
     "pow": power.pow,

@@ -1,0 +1,228 @@
+"""`at.compile`: a function that is traced once for each kind of arguments, then run natively.
+
+A compiled function keeps its programs, the one used last first. A call asks them in turn whether
+they are right for it (`prepared.py`) and runs the first that is; if none is, the function is
+traced (`core/trace.py`), which changes nothing, and then run.
+"""
+
+import threading
+import warnings
+from collections.abc import Callable
+from functools import partial, update_wrapper
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from atled.backends.protocol import current
+from atled.compile.derivative import Pullback
+from atled.compile.prepared import Executor, Prepared
+from atled.config import modes
+from atled.core.guard import Environment
+from atled.core.tensor import Tensor
+from atled.core.trace import Elsewhere, Trace
+from atled.errors import TraceError, located
+from atled.tree import flatten, unflatten
+
+__all__ = ["Compiled", "Stats", "compile"]
+
+KEPT = 32  # programs of one function; the one used longest ago goes first
+PATIENCE = 8  # traces of one function without a warning
+
+
+class Stats(NamedTuple):
+    """What a compiled function has done.
+
+    Attributes:
+        calls: how often it was called.
+        traces: how often it was traced.
+        programs: how many programs it keeps.
+        eager: how many calls ran eagerly.
+    """
+
+    calls: int
+    traces: int
+    programs: int
+    eager: int
+
+
+def compile(
+    function: Callable[..., Any] | None = None, *, strict: bool = False, verify: int = 0
+) -> Any:
+    """Compile a function of Tensors, or a whole training step.
+
+    Args:
+        function: what to compile; left out in ``@at.compile(verify=2)``.
+        strict: raise where a part would run eagerly.
+        verify: run the first so many calls of each program beside the function itself, and
+            raise `TraceError` if a result or a state differs.
+
+    Example:
+        >>> import atled as at
+        >>> @at.compile
+        ... def area(r):
+        ...     return at.pi * r**2
+        >>> area(at.tensor(2.0))
+        tensor(12.5664)
+    """
+    if function is None:
+        return partial(compile, strict=strict, verify=verify)
+    return Compiled(function, strict=strict, verify=verify)
+
+
+class Compiled:
+    """A compiled function. Make one with `at.compile`.
+
+    Attributes:
+        __wrapped__: the function itself.
+    """
+
+    def __init__(self, function: Callable[..., Any], strict: bool = False, verify: int = 0) -> None:
+        if not callable(function):
+            raise TypeError(f"compile takes a function; found {type(function).__name__}")
+        update_wrapper(self, function, updated=())
+        self.__wrapped__ = function
+        self._name = getattr(function, "__name__", type(function).__name__)
+        self._strict, self._verify = strict, verify
+        self._prepared: list[Prepared] = []
+        self._lock = threading.RLock()
+        self._calls = self._traces = self._eager = 0
+        self._warned: set[str] = set()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if modes.tracing is not None:  # inside another compiled function: a part of it
+            return self.__wrapped__(*args, **kwargs)
+        with self._lock:
+            self._calls += 1
+            leaves, key = args, len(args)
+            if kwargs or any(not isinstance(x, Tensor) for x in args):
+                leaves, key = self._taken_apart(args, kwargs)
+            for at, prepared in enumerate(self._prepared):
+                if prepared.key == key and prepared.ready(leaves):
+                    if at:
+                        self._prepared.insert(0, self._prepared.pop(at))
+                    return prepared.run(leaves)
+            return self._first(args, kwargs, leaves, key)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Return the method of an instance, compiled for it."""
+        if instance is None:
+            return self
+        name = f"_compiled_{self._name}"
+        known = vars(instance).get(name)
+        if known is None:
+            bound = self.__wrapped__.__get__(instance, owner)
+            known = Compiled(bound, self._strict, self._verify)
+            vars(instance)[name] = known
+        return known
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._name}: {len(self._prepared)} programs>"
+
+    def stats(self) -> Stats:
+        """Return how often it was called and traced."""
+        return Stats(self._calls, self._traces, len(self._prepared), self._eager)
+
+    # -- the first call of a kind
+
+    def _first(self, args: Any, kwargs: Any, leaves: Any, key: Any) -> Any:
+        """Trace, prepare and run; or run eagerly where there is nothing to compile for."""
+        reason = _why_eager(leaves)
+        if reason is None:
+            try:
+                prepared = self._trace(args, kwargs, leaves, key)
+            except Elsewhere as found:
+                reason = _ELSEWHERE.format(found)
+        if reason is not None:
+            return self._run_eagerly(args, kwargs, reason)
+        failed = prepared.record.trace.failed
+        try:
+            if not prepared.ready(leaves):
+                raise TraceError(f"{self._name}: what tracing relied on did not hold at its end")
+            result = prepared.run(leaves)
+        except BaseException:
+            for undo in failed:
+                undo()
+            raise
+        self._prepared.insert(0, prepared)
+        del self._prepared[KEPT:]
+        return result
+
+    def _trace(self, args: Any, kwargs: Any, leaves: Any, key: Any) -> Prepared:
+        statics = [x for x in flatten((args, kwargs))[0] if not isinstance(x, Tensor)]
+        others = [(x, "an argument") for x in statics]
+        environment = Environment(self.__wrapped__, others)
+        pinned = [(i, x) for i, x in enumerate(leaves) if id(x) in environment.tensors]
+        lent = [None if id(x) in environment.tensors else x for x in leaves]
+        self._traces += 1
+        trace = Trace(environment, lent)
+        try:
+            with trace:
+                result = self.__wrapped__(*args, **kwargs)
+                _refuse_changes(environment, self._name)
+                record = trace.finish(result)
+                pullback = None
+                if record.leaves:
+                    pullback = Pullback(record, self._name, Executor, Compiled)
+        except BaseException:
+            for slot in environment.changed():
+                slot.restore()
+            for undo in trace.failed:
+                undo()
+            raise
+        return Prepared(key, environment, record, pinned, pullback)
+
+    def _run_eagerly(self, args: Any, kwargs: Any, reason: str) -> Any:
+        if self._strict:
+            raise TraceError(f"{self._name}, compiled with strict=True, would run eagerly: {reason}")
+        if reason not in self._warned:
+            self._warned.add(reason)
+            warnings.warn(
+                located(f"{self._name} runs eagerly: {reason}"), RuntimeWarning, stacklevel=4
+            )
+        self._eager += 1
+        return self.__wrapped__(*args, **kwargs)
+
+    def _taken_apart(self, args: Any, kwargs: Any) -> tuple[tuple[Tensor, ...], Any]:
+        """Return the Tensors among the arguments, and a key of everything else."""
+        found, structure = flatten((args, kwargs))
+        statics = []
+        for x in found:
+            if isinstance(x, Tensor):
+                statics.append(Tensor)
+                continue
+            try:
+                hash(x)
+            except TypeError:
+                raise TypeError(
+                    f"{self._name}: an argument is a {type(x).__name__}, which is neither a "
+                    "Tensor nor hashable: make it a Tensor with at.asarray(x), or a tuple"
+                ) from None
+            statics.append((type(x), x))
+        return tuple([x for x in found if isinstance(x, Tensor)]), (structure.form, *statics)
+
+
+_ELSEWHERE = "it uses Tensors of the {} backend, and programs run on numpy's"
+
+
+def _why_eager(leaves: Any) -> str | None:
+    """Say why a call cannot be compiled; None if it can."""
+    if find_spec("llvmlite") is None:
+        return "llvmlite is not installed; pip install 'atled[standard]'"
+    if current().name != "numpy":
+        return _ELSEWHERE.format(current().name)
+    for x in leaves:
+        if x.backend.name != "numpy":
+            return _ELSEWHERE.format(x.backend.name)
+    return None
+
+
+def _refuse_changes(environment: Environment, name: str) -> None:
+    """Raise if tracing has changed what a program cannot change."""
+    for slot in environment.changed():
+        raise TraceError(
+            f"{name} changes Python's own state: "
+            f"{slot.describe('changed')} while it was traced. A compiled function runs its "
+            "Python code only once: keep what changes in a Tensor (a buffer of a Module, given "
+            "its new value by t.copy_(new)), return it, or change it outside"
+        )
+
+

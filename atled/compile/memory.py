@@ -1,0 +1,174 @@
+"""When each step runs, and where each array lies.
+
+Steps are put in *levels*: a step's level is one more than the highest of those it waits for. The
+steps of a level are independent, and threads share all of them at once; levels run in order.
+
+What lies between steps shares one arena: two arrays may have the same place if no level needs
+both. State that is replaced by a new value of itself (a parameter, a moment) is written in place
+where nothing still reads the old value; where something does, into the arena first, and copied
+when all is done.
+"""
+
+from collections.abc import Iterable
+
+from atled.compile.steps import Step
+from atled.core.graph import Graph, Value
+
+__all__ = ["Schedule", "scheduled"]
+
+LINE = 64  # bytes: arrays begin at a cache line
+
+
+class Schedule:
+    """The order of a program, and its memory.
+
+    Attributes:
+        levels: the steps of each level.
+        offsets: arrays in the arena, and where they begin, in bytes.
+        arena: its size in bytes.
+        inplace: outputs that are written into the memory of an input.
+        copied: outputs computed in the arena, to be copied into that of an input at the end.
+    """
+
+    def __init__(self, levels: list[list[Step]]) -> None:
+        self.levels = levels
+        self.offsets: dict[Value, int] = {}
+        self.arena = 0
+        self.inplace: dict[Value, Value] = {}
+        self.copied: dict[Value, Value] = {}
+
+
+def scheduled(graph: Graph, steps: list[Step], aliases: dict[Value, Value]) -> Schedule:
+    """Order the steps and place the arrays.
+
+    Args:
+        aliases: output -> the input whose memory it shall have in the end.
+    """
+    writers = {v: step for step in steps for v in step.writes}
+    readers: dict[Value, list[Step]] = {}
+    for step in steps:
+        for v in step.reads:
+            readers.setdefault(v, []).append(step)
+    waits: dict[Step, set[Step]] = {
+        step: {writers[v] for v in step.reads if v in writers and writers[v] is not step}
+        for step in steps
+    }
+    inplace, copied = _in_place(aliases, steps, writers, readers, waits)
+    plan = Schedule(_levels(steps, waits))
+    plan.inplace, plan.copied = inplace, copied
+    _place(plan, graph, readers, writers)
+    return plan
+
+
+def _in_place(
+    aliases: dict[Value, Value],
+    steps: list[Step],
+    writers: dict[Value, Step],
+    readers: dict[Value, list[Step]],
+    waits: dict[Step, set[Step]],
+) -> tuple[dict[Value, Value], dict[Value, Value]]:
+    """Decide which outputs may be written over their inputs, and make them wait for readers."""
+    behind = _behind(steps, waits)
+    inplace: dict[Value, Value] = {}
+    copied: dict[Value, Value] = {}
+    for output, source in aliases.items():
+        writer = writers.get(output)
+        others = [s for s in readers.get(source, []) if s is not writer]
+        if (
+            writer is None
+            or writer.eager is not None
+            or (source in writer.reads and (output, source) not in writer.in_order)
+            or any(behind[writer] >> s.number & 1 for s in others)
+            or source in inplace.values()
+        ):
+            copied[output] = source
+            continue
+        inplace[output] = source
+        waits[writer] |= set(others)
+        if others:
+            behind = _behind(steps, waits)
+    return inplace, copied
+
+
+def _behind(steps: list[Step], waits: dict[Step, set[Step]]) -> dict[Step, int]:
+    """Return for each step, as bits by their numbers, the steps that need it."""
+    for i, step in enumerate(steps):
+        step.number = i
+    needs: dict[Step, list[Step]] = {step: [] for step in steps}
+    for step in steps:
+        for other in waits[step]:
+            needs[other].append(step)
+    found: dict[Step, int] = {}
+    for step in reversed(_sorted(steps, waits)):
+        bits = 0
+        for later in needs[step]:
+            bits |= found[later] | 1 << later.number
+        found[step] = bits
+    return found
+
+
+def _sorted(steps: list[Step], waits: dict[Step, set[Step]]) -> list[Step]:
+    """Return the steps so that each stands behind those it waits for."""
+    done: dict[Step, None] = {}
+    for root in steps:
+        stack = [(root, iter(sorted(waits[root], key=lambda s: s.number)))]
+        while stack:
+            step, rest = stack[-1]
+            following = next((s for s in rest if s not in done), None)
+            if following is None:
+                done[step] = None
+                stack.pop()
+            else:
+                stack.append((following, iter(sorted(waits[following], key=lambda s: s.number))))
+    return list(done)
+
+
+def _levels(steps: list[Step], waits: dict[Step, set[Step]]) -> list[list[Step]]:
+    """Return the steps by level; an eager call has a level of its own."""
+    level: dict[Step, int] = {}
+    levels: list[list[Step]] = []
+    floor = 0
+    for step in _sorted(steps, waits):
+        at = max([level[s] + 1 for s in waits[step]], default=floor)
+        at = max(at, floor)
+        if step.eager is not None:
+            at = floor = len(levels)
+            floor += 1
+        level[step] = at
+        while len(levels) <= at:
+            levels.append([])
+        levels[at].append(step)
+    return levels
+
+
+def _place(
+    plan: Schedule, graph: Graph, readers: dict[Value, list[Step]], writers: dict[Value, Step]
+) -> None:
+    level = {step: i for i, steps in enumerate(plan.levels) for step in steps}
+    outside = set(graph.inputs) | (set(graph.outputs) - set(plan.copied))
+    spans: dict[Value, tuple[int, int]] = {}
+    for v, writer in writers.items():
+        if v in outside:
+            continue
+        last = max([level[s] for s in readers.get(v, [])], default=level[writer])
+        if v in plan.copied or v in graph.outputs:
+            last = len(plan.levels)
+        spans[v] = (level[writer], last)
+    taken: list[tuple[int, int, int, int]] = []  # first and last level, start and end
+    for v in sorted(spans, key=lambda v: (-v.bytes, spans[v])):
+        first, last = spans[v]
+        size = -(-max(v.bytes, 1) // LINE) * LINE
+        start = _gap(((a, b) for f, l, a, b in taken if f <= last and first <= l), size)
+        plan.offsets[v] = start
+        taken.append((first, last, start, start + size))
+        plan.arena = max(plan.arena, start + size)
+
+
+def _gap(busy: Iterable[tuple[int, int]], size: int) -> int:
+    """Return the first place with room, among places that are taken."""
+    at = 0
+    for start, end in sorted(busy):
+        if start - at >= size:
+            break
+        at = max(at, end)
+    return at
