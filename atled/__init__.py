@@ -48,6 +48,7 @@ from atled.errors import (
     IndexingError,
     NotScalarError,
     ShapeError,
+    TraceError,
 )
 from atled.functions import (
     abs,
@@ -389,10 +390,10 @@ __version__ = "0.1.0"
 newaxis = None
 
 if _TYPE_CHECKING:
-    from atled import data, inspect, io, nn, optim, testing
+    from atled import compile, data, inspect, io, nn, optim, testing
 
 # Rooms that are imported when they are first named: a third of the time of `import atled`.
-_ROOMS = frozenset({"data", "inspect", "io", "nn", "optim", "testing"})
+_ROOMS = frozenset({"compile", "data", "inspect", "io", "nn", "optim", "testing"})
 
 
 def __getattr__(name: str) -> object:

@@ -4,7 +4,7 @@
     python examples/gpt.py --resume --steps 2000 --sample 400 --prompt "The with statement"
 
 The text is what `help()` knows about Python's topics, half a million characters that come with
-Python itself; the last tenth of it is held out.
+Python itself; a tenth of it is held out.
 """
 
 import argparse
@@ -83,15 +83,16 @@ class Manual:
 
     Attributes:
         alphabet: all its characters; a number is a place in it.
-        train, held_out: the two parts, as numbers.
+        train, held_out: the two parts, as numbers: of ten pages, nine and one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, page: int = 4000) -> None:
         text = "\n\n".join(topics[name] for name in sorted(topics))
         self.alphabet = sorted(set(text))
-        numbers = self.encode(text)
-        border = len(text) * 9 // 10
-        self.train, self.held_out = numbers[:border], numbers[border:]
+        pages = [text[i : i + page] for i in range(0, len(text), page)]
+        self.held_out = self.encode("".join(pages[9::10]))
+        del pages[9::10]
+        self.train = self.encode("".join(pages))
 
     def encode(self, text: str) -> at.Tensor:
         """Return the numbers of a text; characters that the manual does not have are left out."""

@@ -19,7 +19,7 @@ F = nn.functional
 def digits(split: str) -> tuple[at.Tensor, at.Tensor]:
     """Return images as rows of 64 numbers from -1 to 1, and the digits that they show."""
     data = load_digits(split)
-    return at.tensor(data.images, dtype=at.float32) * 2 - 1, at.tensor(data.labels)
+    return at.tensor(data.images) * 2 - 1, at.tensor(data.labels)
 
 
 def endless(loader: DataLoader) -> Iterator[tuple[at.Tensor, ...]]:
@@ -31,8 +31,8 @@ def endless(loader: DataLoader) -> Iterator[tuple[at.Tensor, ...]]:
 def accuracy(model: nn.Module, images: at.Tensor, labels: at.Tensor) -> float:
     """Return the part of the images that a model reads rightly."""
     with at.no_grad():
-        right = model(images).argmax(1) == labels
-    return right.astype(at.float32).mean().item()
+        right = at.count_nonzero(model(images).argmax(1) == labels)
+    return right.item() / len(labels)
 
 
 def main(arguments: Sequence[str] | None = None) -> float:

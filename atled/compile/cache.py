@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -151,7 +152,7 @@ def _refusal(folder: Path, make: bool = False) -> str:
     if os.environ.get("ATLED_CACHE", "").strip().lower() in ("off", "0", "no", "false"):
         return "ATLED_CACHE turns it off"
     try:
-        if make and not folder.is_dir():
+        if make and not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.stat()
@@ -182,10 +183,8 @@ def _read(path: Path) -> bytes | None:
         _State.damaged += 1
         _delete(path)
         return None
-    try:
+    with suppress(OSError):  # evicted between the two: what was read is whole all the same
         os.utime(path)  # used just now: not the next to be evicted
-    except OSError:
-        pass  # evicted between the two: what was read is whole all the same
     return payload
 
 
@@ -246,7 +245,5 @@ def _entries(folder: Path, suffixes: tuple[str, ...]) -> Iterator[_Entry]:
 
 def _delete(path: str | Path) -> None:
     """Delete a file, if it is still there and may be deleted."""
-    try:
+    with suppress(OSError):
         os.unlink(path)
-    except OSError:
-        pass

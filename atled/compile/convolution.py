@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from atled.compile import matrix
-from atled.compile.flow import Body, Kernel
+from atled.compile.flow import Body, Kernel, row_vectors
 from atled.compile.ir import F32, F64, Type
 from atled.compile.matrix import Product
 from atled.compile.native import host
@@ -320,9 +320,8 @@ class _Unit:
         wide = Type(c.type.scalar, c.lanes * step)
         with self._window_rows(block) as (window, row):
             body.zero(window, prod(c.window[1:]) * c.size)
-            with body.when(self._is_inside(row)):
-                with self._image_rows(window, x, row) as (target, source):
-                    body.copy(target, source, c.spatial[-1] * c.size)
+            with body.when(self._is_inside(row)), self._lines(window, x, row) as (target, source):
+                body.copy(target, source, c.spatial[-1] * c.size)
         with self._patch_rows() as (window, patch):
             if step == 1:
                 body.copy(patch, window, c.out[-1] * c.size)
@@ -342,7 +341,7 @@ class _Unit:
         apart = [i // step if i % step == 0 else c.lanes for i in range(wide.lanes)]
         body.zero(self.first, self._window)
         with self._patch_rows() as (window, patch):
-            for first, count, valid in _row_vectors(c.out[-1], c.lanes):
+            for first, count, valid in row_vectors(c.out[-1], c.lanes):
                 with body.loop(first, first + count * c.lanes, c.lanes) as at:
                     values = body.load(vector, body.offset(patch, at.index, c.type), valid)
                     if step > 1:
@@ -350,15 +349,18 @@ class _Unit:
                     place = body.offset(window, body.place((at.index, step)), c.type)
                     before = body.load(wide, place)
                     body.store(wide, body.emit(f"fadd {wide} {before}, {values}"), place)
-        with self._window_rows(block) as (window, row), body.when(self._is_inside(row)):
-            with self._image_rows(window, x, row) as (source, target):
-                for first, count, valid in _row_vectors(c.spatial[-1], c.lanes):
-                    with body.loop(first, first + count * c.lanes, c.lanes) as at:
-                        place = body.offset(target, at.index, c.type)
-                        values = body.load(vector, body.offset(source, at.index, c.type), valid)
-                        before = body.load(vector, place, valid)
-                        total = body.emit(f"fadd {vector} {before}, {values}")
-                        body.store(vector, total, place, valid)
+        with (
+            self._window_rows(block) as (window, row),
+            body.when(self._is_inside(row)),
+            self._lines(window, x, row) as (source, target),
+        ):
+            for first, count, valid in row_vectors(c.spatial[-1], c.lanes):
+                with body.loop(first, first + count * c.lanes, c.lanes) as at:
+                    place = body.offset(target, at.index, c.type)
+                    values = body.load(vector, body.offset(source, at.index, c.type), valid)
+                    before = body.load(vector, place, valid)
+                    total = body.emit(f"fadd {vector} {before}, {values}")
+                    body.store(vector, total, place, valid)
 
     @contextmanager
     def _window_rows(self, block: str) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -376,7 +378,7 @@ class _Unit:
         return self.body.emit(f"icmp ult i64 {row[1]}, {self.c.spatial[0]}")
 
     @contextmanager
-    def _image_rows(self, window: str, x: str, row: tuple[str, str]) -> Iterator[tuple[str, str]]:
+    def _lines(self, window: str, x: str, row: tuple[str, str]) -> Iterator[tuple[str, str]]:
         """Loop over lines of the last axis in a row; give their places in the window and in x."""
         c, body = self.c, self.body
         line = prod(c.spatial[1:])
@@ -412,10 +414,3 @@ class _Unit:
             yield (
                 body.offset(self.first, window, c.type), body.offset(self.second, patch, c.type)
             )  # fmt: skip
-
-
-def _row_vectors(length: int, lanes: int) -> list[tuple[int, int, int]]:
-    """Return (first, how many, valid lanes) of the vectors that make up a row."""
-    whole, rest = divmod(length, lanes)
-    parts = [(0, whole, lanes), (whole * lanes, 1, rest)]
-    return [part for part in parts if part[1] and part[2]]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from atled.compile.ir import Type, Writer
 
-__all__ = ["Body", "Kernel", "Loop"]
+__all__ = ["Body", "Kernel", "Loop", "row_vectors"]
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,10 @@ class Body(Writer):
         which = ", ".join(f"i32 {lane}" for lane in lanes)
         return self.emit(f"shufflevector {kind} {a}, {kind} {b}, <{len(lanes)} x i32> <{which}>")
 
+    def select(self, kind: Type, mask: str, a: str, b: str) -> str:
+        """Take a where a bit is set, b elsewhere, lane by lane."""
+        return self.emit(f"select {kind.of('i1')} {mask}, {kind} {a}, {kind} {b}")
+
     def multiply_add(self, kind: Type, a: str, b: str, c: str) -> str:
         """Return a·b + c, rounded once where the machine can."""
         name = f"@llvm.fmuladd.{kind.suffix}"
@@ -190,3 +194,10 @@ class Body(Writer):
         """Return the whole function."""
         head = f"define internal void @{name}({parameters}) noinline nounwind {{"
         return f"{head}\n{self.text()}\n  ret void\n}}\n"
+
+
+def row_vectors(length: int, lanes: int) -> list[tuple[int, int, int]]:
+    """Return (first, how many, valid lanes) of the vectors that make up a row."""
+    whole, rest = divmod(length, lanes)
+    parts = [(0, whole, lanes), (whole * lanes, 1, rest)]
+    return [part for part in parts if part[1] and part[2]]

@@ -109,10 +109,13 @@ class Compiled:
         name = f"_compiled_{self._name}"
         known = vars(instance).get(name)
         if known is None:
-            bound = self.__wrapped__.__get__(instance, owner)
+            bound = self.__wrapped__.__get__(instance, owner)  # type: ignore[attr-defined]
             known = Compiled(bound, self._strict, self._verify)
             vars(instance)[name] = known
         return known
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()  # an instance is copied without its compiled methods
 
     def __repr__(self) -> str:
         return f"<compiled {self._name}: {len(self._prepared)} programs>"

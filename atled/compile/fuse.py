@@ -11,6 +11,7 @@ Three decisions, in order:
    in a row's scratch.
 """
 
+import itertools
 from typing import Any
 
 from atled.compile.index import Affine, Split, Unaligned, Var, linearised
@@ -18,14 +19,15 @@ from atled.compile.kernel import FUSIBLE, REDUCTIONS, Kernel, accepts, check, re
 from atled.compile.operations import COSTS
 from atled.core.graph import ELEMENTWISE, Graph, Value
 
-__all__ = ["LIBRARY", "Plan", "View", "planned", "view_of"]
+__all__ = ["LIBRARY", "Plan", "View", "pieces_of", "planned", "view_of"]
 
 MOVEMENT = frozenset("reshape permute_dims broadcast_to slice".split())
 # Computed by a routine of their own: never inlined, operands and results in memory.
 LIBRARY = frozenset("""
 matmul conv conv_input conv_weight scatter_nd_add scatter_nd_set cumulative_sum cumulative_prod
-argsort searchsorted call concat place
+argsort searchsorted call concat
 """.split())
+INLINED = frozenset({"concat", "place"})  # their operands need not lie in memory
 CHEAP = 2.0  # cycles: computing that again is better than a trip through memory
 LARGEST = 400  # members of a kernel
 
@@ -58,6 +60,36 @@ def view_of(value: Value, arrays: set[Value]) -> View | None:
     return View(expr.source, expr.at.constant, tuple([expr.at.coefficient(v) for v in axes]))
 
 
+def is_library(value: Value) -> bool:
+    """Say whether a routine computes a value.
+
+    A place with gaps that do not divide its axis is not linear in any loops over the result: a
+    kernel over its operand writes it instead.
+    """
+    if value.op != "place":
+        return value.op in LIBRARY
+    steps = zip(value.static["index"], value.shape, strict=True)
+    return any(n % abs(step) for (_, _, step), n in steps)
+
+
+def pieces_of(value: Value) -> list[Kernel]:
+    """Return a kernel for each part of a concatenation (or a place) that writes it there."""
+    if value.op == "place":
+        return [_piece(value, value.inputs[0], [(i[0], i[2]) for i in value.static["index"]])]
+    start, axis, found = 0, value.static["axis"], []
+    for x in value.inputs:
+        found.append(_piece(value, x, [(start if i == axis else 0, 1) for i in range(len(x.shape))]))
+        start += x.shape[axis]
+    return found
+
+
+def _piece(value: Value, x: Value, index: list[tuple[int, int]]) -> Kernel:
+    piece = Value("reshape", (x,), {"shape": x.shape}, x.shape, x.dtype)
+    kernel = Kernel(x.size, [piece], {piece})
+    kernel.into[piece] = (value, tuple(index))
+    return kernel
+
+
 class Plan:
     """What a program does.
 
@@ -84,7 +116,7 @@ def planned(graph: Graph) -> Plan:
 
 def _nodes(graph: Graph) -> set[Value]:
     """Return the values that are computed by themselves."""
-    arrays = {v for v in graph.values if v.op == "input" or v.op in LIBRARY}
+    arrays = {v for v in graph.values if v.op == "input" or is_library(v)}
     found = {v for v in graph.outputs if v.op != "input"} | (arrays - set(graph.inputs))
     users = graph.users()
     for v in graph.values:
@@ -92,7 +124,7 @@ def _nodes(graph: Graph) -> set[Value]:
             found.add(v)
         elif v.op == "gather_nd" and v.inputs[0].op in FUSIBLE:
             found.add(v.inputs[0])
-        elif v.op in LIBRARY:
+        elif is_library(v) and v.op not in INLINED:
             found |= {_in_memory(x, v) for x in v.inputs}
     costs: dict[Value, float] = {}
     for v in graph.values:
@@ -142,17 +174,18 @@ class _Step:
         self.number, self.kernel, self.value = number, kernel, value
         self.fixed = value.op in REDUCTIONS
         self.ancestors = 0  # a bit for each step that this one needs
-        self.reads: set[Value] = set()
+        self.reads: dict[Value, None] = {}  # in a fixed order, as everything here must be
 
 
 class _Grouping:
     def __init__(self, graph: Graph, nodes: set[Value]) -> None:
         self.graph, self.nodes = graph, nodes
         self.arrays = nodes | set(graph.inputs)
+        self.numbers = itertools.count()
         self.steps: dict[int, _Step] = {}
         self.step_of: dict[Value, _Step] = {}
         self.readers: dict[Value, list[_Step]] = {}
-        self.inlined: dict[Value, frozenset[Value]] = {}
+        self.inlined: dict[Value, tuple[Value, ...]] = {}
 
     def plan(self) -> Plan:
         for value in self.graph.values:
@@ -166,26 +199,29 @@ class _Grouping:
             stored |= {step.value} if step.kernel is None else step.kernel.stored
         return Plan(steps, stored)
 
-    def _sources(self, value: Value) -> frozenset[Value]:
+    def _sources(self, value: Value) -> tuple[Value, ...]:
         """Return the arrays and nodes that a value is computed from."""
         found = self.inlined.get(value)
         if found is None:
-            parts: set[Value] = set()
+            parts: dict[Value, None] = {}
             for x in value.inputs:
-                parts |= {x} if x in self.arrays else self._sources(x)
-            found = self.inlined[value] = frozenset(parts)
+                parts |= dict.fromkeys((x,) if x in self.arrays else self._sources(x))
+            found = self.inlined[value] = tuple(parts)
         return found
 
     def _enter(self, value: Value) -> None:
         reads = self._sources(value)
-        library = value.op in LIBRARY
+        library = is_library(value)
         kernel = None if library else Kernel(value.size, [value], {value})
-        step = _Step(len(self.steps), kernel, value)
-        step.reads = set(reads)
+        step = _Step(next(self.numbers), kernel, value)
+        step.reads = dict.fromkeys(reads)
         for x in reads:
             if x in self.step_of:
                 step.ancestors |= self.step_of[x].ancestors | 1 << self.step_of[x].number
         self.steps[step.number] = self.step_of[value] = step
+        if library and value.op in INLINED:
+            for piece in pieces_of(value):
+                check(piece, piece.members[0], self.arrays)
         if kernel is not None:
             check(kernel, value, self.arrays)
             for other in self._candidates(step):
@@ -261,7 +297,8 @@ class _Grouping:
         step.fixed = a.fixed or b.fixed
         both = 1 << a.number | 1 << b.number
         step.ancestors = (a.ancestors | b.ancestors) & ~both
-        step.reads = (a.reads | b.reads) - set(kernel.members)
+        inside = set(kernel.members)
+        step.reads = {x: None for x in (*a.reads, *b.reads) if x not in inside}
         del self.steps[b.number]
         self.steps[a.number] = step
         for m in kernel.members:

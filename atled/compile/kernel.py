@@ -28,6 +28,7 @@ from atled.dtypes import DType
 
 __all__ = ["FUSIBLE", "REDUCTIONS", "Expr", "Kernel", "Loops", "Pass", "Store", "accepts", "check", "expressions", "lowered", "read_at"]
 
+Guard = tuple[Affine, int, int]  # low <= affine < high
 REDUCTIONS = frozenset("sum prod max min all any argmax argmin".split())
 
 
@@ -67,9 +68,11 @@ class Expr:
         source: for a load the array, for a member the value.
         at: for a load, place or member: the element, linear in the loops.
         scales: for a load: by what each of `args`, integers, is multiplied and added to `at`.
+        guards: for a load or a "guarded" expression: (affine, low, high); elsewhere than within
+            all of these bounds there is nothing to read, and the value is 0.
     """
 
-    __slots__ = ("args", "at", "dtype", "op", "scales", "source", "static")
+    __slots__ = ("args", "at", "dtype", "guards", "op", "scales", "source", "static")
 
     def __init__(
         self,
@@ -80,9 +83,10 @@ class Expr:
         source: Value | None = None,
         at: Affine = ZERO,
         scales: tuple[int, ...] = (),
+        guards: tuple[Guard, ...] = (),
     ) -> None:
         self.op, self.args, self.dtype, self.static = op, args, dtype, static
-        self.source, self.at, self.scales = source, at, scales
+        self.source, self.at, self.scales, self.guards = source, at, scales, guards
 
 
 class Store:
@@ -191,6 +195,7 @@ class _Lowering:
         self.known: dict[tuple[Any, ...], Expr] = {}
         self.times: dict[Value, int] = {}  # of a row's value: from when; of others: in which pass
         self.scratch: dict[Value, int] = {}
+        self.guards: tuple[Guard, ...] = ()
 
     def _loops(self, var: Var) -> list[Var]:
         """Return the loops that stand for one variable: itself, or its parts."""
@@ -305,6 +310,8 @@ class _Lowering:
         try:
             if op == "gather_nd":
                 return self._gathered(value, at)
+            if op == "place":
+                return self._placed(value, at)
             return self.read(value.inputs[0], MOVED[op](value, at))
         except Unaligned as error:
             error.value = error.value or value
@@ -321,6 +328,31 @@ class _Lowering:
         scales = tuple(strides_of(x.shape)[: len(indices)])
         return self._expr("load", args, x, source=x, at=within, scales=scales)
 
+    def _placed(self, value: Value, at: Affine) -> Expr:
+        """Return the element of the operand that lies at a place, guarded: 0 where none does."""
+        source, before = value.inputs[0], self.guards
+        index, guards = [], []
+        parts = zip(delinearised(at, value.shape), value.static["index"], source.shape, strict=True)
+        for i, (start, _, step), n in parts:
+            if step < 0:  # the same places from the other end
+                start, step = start + (n - 1) * step, -step
+                turned = True
+            else:
+                turned = False
+            shift, rest = divmod(start, step)
+            outer, within = i.divided(step)
+            if step > 1:
+                guards.append((within, rest, rest + 1))
+            inner = outer + -shift
+            low, high = inner.bounds()
+            if low < 0 or high >= n:
+                guards.append((inner, 0, n))
+            index.append(inner * -1 + (n - 1) if turned else inner)
+        self.guards = before + tuple(guards)
+        inside = self.read(source, linearised(tuple(index), source.shape))
+        own, self.guards = self.guards, before
+        return self._expr("guarded", (inside,), value, guards=own)
+
     def _expr(
         self,
         op: str,
@@ -330,12 +362,16 @@ class _Lowering:
         source: Value | None = None,
         at: Affine = ZERO,
         scales: tuple[int, ...] = (),
+        guards: tuple[Guard, ...] = (),
     ) -> Expr:
         """Return the expression, the same object for the same thing."""
-        key = (op, tuple(map(id, args)), like.dtype, repr(static), source, at.key(), scales)
+        guards = self.guards if op == "load" else guards
+        bounds = tuple([(a.key(), low, high) for a, low, high in guards])
+        key = (op, tuple(map(id, args)), like.dtype, repr(static), source, at.key(), scales, bounds)
         found = self.known.get(key)
         if found is None:
-            found = self.known[key] = Expr(op, args, like.dtype, static, source, at, scales)
+            found = Expr(op, args, like.dtype, static, source, at, scales, guards)
+            self.known[key] = found
         return found
 
 
@@ -380,7 +416,7 @@ MOVED: dict[str, Callable[[Value, Affine], Affine]] = {
 }
 
 # What a kernel can compute on the way, without a place in memory.
-FUSIBLE = ELEMENTWISE | set(MOVED) | {"constant", "iota", "reshape", "gather_nd"}
+FUSIBLE = ELEMENTWISE | set(MOVED) | {"constant", "iota", "reshape", "gather_nd", "place"}
 
 
 def expressions(expr: Expr) -> list[Expr]:

@@ -473,7 +473,7 @@ class _Kernel:
         """Return the loops that an expression's value differs in."""
         found = self.depends.get(id(expr))
         if found is None:
-            found = frozenset(expr.at.terms)
+            found = frozenset(expr.at.terms).union(*[a.terms for a, _, _ in expr.guards])
             if expr.op == "member":
                 found |= self.row_vars
             for arg in expr.args:
@@ -486,8 +486,11 @@ class _Kernel:
             return self.values[expr.source][1]
         if expr.op == "member" or not expr.args:
             return self.lanes if self.vector in self._depends(expr) else 1
-        own = self.lanes if self.vector in expr.at.terms else 1
+        own = self.lanes if self.vector in expr.at.terms or self._is_guarded(expr) else 1
         return max([own, *[self._lanes_of(arg) for arg in expr.args]])
+
+    def _is_guarded(self, expr: Expr) -> bool:
+        return any(self.vector in a.terms for a, _, _ in expr.guards)
 
     def _register(self, expr: Expr, lanes: int) -> str:
         """Return the register of an expression, repeated to `lanes` if it is one number."""
@@ -528,6 +531,11 @@ class _Kernel:
             return self._recalled(w, expr, lanes)
         if expr.op == "load":
             return self._load(w, expr, lanes)
+        if expr.op == "guarded":
+            inside = self._register(expr.args[0], lanes)
+            bits = BOOL._replace(lanes=lanes)
+            test = self._test(w, expr, lanes)
+            return w.emit(f"select {bits} {test}, {kind} {inside}, {kind} {kind.const(0)}")
         args = [self._register(arg, lanes) for arg in expr.args]
         source = expr.args[-1].dtype
         if self._scope(expr) != 0:
@@ -565,7 +573,31 @@ class _Kernel:
                       if first[0] == "%" else
                       f"add {kind} splat (i64 {first}), <{steps}>")  # fmt: skip
 
+    def _test(self, w: Writer, expr: Expr, lanes: int) -> str:
+        """Return, for each lane, whether it is within an expression's guards."""
+        whole, bits = I64._replace(lanes=lanes), BOOL._replace(lanes=lanes)
+        result = ""
+        for at, low, high in expr.guards:
+            inside = self._index(w, at + -low, lanes)
+            width = whole.const(high - low)
+            test = w.emit(f"icmp ult {whole} {inside}, {width}")
+            result = test if not result else w.emit(f"and {bits} {result}, {test}")
+        return result or bits.const(1)
+
     def _load(self, w: Writer, expr: Expr, lanes: int) -> str:
+        """Load an expression's lanes; nothing is touched where a guard says that there is none."""
+        if not expr.guards:
+            return self._loaded(w, expr, lanes)
+        if lanes == 1 and max([self._lanes_of(arg) for arg in expr.args], default=1) == 1:
+            return self._loaded(w, expr, lanes, self._test(w, expr, 1))
+        before, test = self.mask, self._test(w, expr, lanes)
+        bits = BOOL._replace(lanes=lanes)
+        self.mask = test if before is None else w.emit(f"and {bits} {before}, {test}")
+        x = self._loaded(w, expr, lanes)
+        self.mask = before
+        return x
+
+    def _loaded(self, w: Writer, expr: Expr, lanes: int, test: str = "") -> str:
         base = self.arrays[expr.source]  # type: ignore[index]
         self.cost += 1
         widths = [self._lanes_of(arg) for arg in expr.args]
@@ -581,6 +613,8 @@ class _Kernel:
         for arg, scale in zip(expr.args, expr.scales, strict=True):
             by = w.emit(f"mul i64 {self._whole(w, arg, 1)}, {scale}")
             first = w.emit(f"add i64 {first}, {by}")
+        if test:
+            first = w.emit(f"select i1 {test}, i64 {first}, i64 0")
         k = 0 if self.vector is None else expr.at.coefficient(self.vector)
         return self._fetch(w, expr.dtype, base, first, k, lanes)
 
@@ -591,14 +625,15 @@ class _Kernel:
     def _fetch(self, w: Writer, dtype: DType, base: str, first: str, k: int, lanes: int) -> str:
         """Load lanes that lie k elements apart, the first at a place."""
         scalar, kind = memory_type(dtype, 1), memory_type(dtype, lanes)
-        if lanes > 1 and k not in (0, 1):
+        guarded = self.mask is not None and self.mask[0] != "<"
+        if lanes > 1 and (k not in (0, 1) or (k == 0 and guarded)):
             places = I64._replace(lanes=lanes)
             steps = ", ".join(f"i64 {i * k}" for i in range(lanes))
             at = w.emit(f"add {places} {self._splat(w, first, I64, 1, lanes)}, <{steps}>")
             return self._gather(w, dtype, base, at, lanes)
         pointer = w.emit(f"getelementptr inbounds {scalar}, ptr {base}, i64 {first}")
         size = scalar.bits // 8
-        if lanes == 1 or k == 0:
+        if lanes == 1 or (k == 0 and (self.mask is None or self.mask[0] == "<")):
             x = w.emit(f"load {scalar}, ptr {pointer}, align {size}")
             x = self._splat(w, x, scalar, 1, lanes)
         elif self.mask is None:

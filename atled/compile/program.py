@@ -107,7 +107,7 @@ class Program:
                 self.segments.append(level[0])
                 continue
             for step in level:
-                texts[step.name] = step.text
+                texts |= step.texts
                 declarations |= step.declarations
                 scratch = max(scratch, step.scratch)
                 self.cost += step.cost * step.units

@@ -9,14 +9,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from atled.compile.fuse import Plan, view_of
+from atled.compile.flow import Body
+from atled.compile.fuse import Plan, pieces_of, view_of
 from atled.compile.index import strides_of
-from atled.compile.ir import Writer
+from atled.compile.ir import Type, Writer
 from atled.compile.kernel import Kernel, Loops, expressions, lowered
 from atled.compile.loops import emit
 from atled.compile.matrix import Product, divided, product
 from atled.compile.native import host
+from atled.compile.operations import memory_type, register_type
 from atled.core.graph import Value
+from atled.dtypes import bool_
 
 __all__ = ["Step", "copy_step", "steps_of"]
 
@@ -26,7 +29,8 @@ class Step:
 
     Attributes:
         title: what `explain` calls it.
-        name, text: of its function; "" for an eager call.
+        name: of its function; "" for an eager call.
+        texts: the functions that the module must have, by name.
         declarations: what the module must declare.
         arrays: what the function's pointers point to, each with an offset in elements.
         writes: those of the arrays that it fills.
@@ -41,7 +45,8 @@ class Step:
 
     def __init__(self, title: str, arrays: list[tuple[Value, int]], writes: list[Value]) -> None:
         self.title, self.arrays, self.writes = title, arrays, writes
-        self.name = self.text = ""
+        self.name = ""
+        self.texts: dict[str, str] = {}
         self.declarations: set[str] = set()
         self.units, self.cost, self.scratch = 1, 0.0, 0
         self.eager: Value | None = None
@@ -73,7 +78,7 @@ def _kernel(kernel: Kernel, plan: Plan) -> Step:
     made = emit(loops, host().vector_bytes)
     step = Step(_title(kernel), [(v, 0) for v in made.arrays], loops.targets)
     step.name = "k" + hashlib.sha256(made.body.encode()).hexdigest()[:16]
-    step.text = made.body.replace("@NAME", f"@{step.name}")
+    step.texts[step.name] = made.body.replace("@NAME", f"@{step.name}")
     step.declarations = made.declarations
     step.units, step.cost, step.scratch = made.units, made.cost, made.scratch
     step.in_order = _in_order(kernel, loops)
@@ -105,7 +110,7 @@ def copy_step(value: Value, target: Value) -> Step:
     step.name = f"copy{size}"
     step.declarations = {"declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"}
     w.do(f"call void @llvm.memcpy.p0.p0.i64(ptr %b, ptr %a, i64 {size}, i1 false)")
-    step.text = (
+    step.texts[step.name] = (
         f"define internal void @{step.name}(ptr %a, ptr %b, i64 %begin, i64 %end, ptr %s) {{\n"
         + w.text() + "\n  ret void\n}\n"
     )  # fmt: skip
@@ -144,12 +149,12 @@ def _matmul(value: Value, plan: Plan) -> Step:
         name, text, declarations = product(p)
         step.declarations = set(declarations)
         units = count
-    step.text = text
+    step.texts[name] = text
     step.units = units
     step.cost = step.flops / units / 20
     strides = [v.strides[:-2] for v in (a, b)] + [tuple(strides_of(value.shape)[:-2])]
     step.name = f"m{hashlib.sha256((name + repr((batch, strides))).encode()).hexdigest()[:16]}"
-    step.text += _around(step.name, name, batch, strides, str(p.type), count == 1)
+    step.texts[step.name] = _around(step.name, name, batch, strides, str(p.type), count == 1)
     return step
 
 
@@ -180,4 +185,141 @@ def _around(name: str, inner: str, batch: list[int], strides: Any, scalar: str, 
     )  # fmt: skip
 
 
-_ROUTINES: dict[str, Callable[[Value, Plan], Step]] = {"matmul": _matmul}
+def _concat(value: Value, plan: Plan) -> Step:
+    """Write the parts of a concatenation, one kernel each, over the units of all of them."""
+    parts = [_kernel(kernel, plan) for kernel in pieces_of(value)]
+    arrays = {v: f"%a{i}" for i, v in enumerate(dict.fromkeys(v for p in parts for v, _ in p.arrays))}
+    step = Step(f"concat of {len(parts)}", [(v, 0) for v in arrays], [value])
+    first, body = 0, Body()
+    for part in parts:
+        step.texts |= part.texts
+        step.declarations |= part.declarations
+        body.declare("declare i64 @llvm.smax.i64(i64, i64)")
+        body.declare("declare i64 @llvm.smin.i64(i64, i64)")
+        low = body.emit(f"call i64 @llvm.smax.i64(i64 %begin, i64 {first})")
+        high = body.emit(f"call i64 @llvm.smin.i64(i64 %end, i64 {first + part.units})")
+        low, high = (body.emit(f"sub i64 {x}, {first}") for x in (low, high))
+        words = ", ".join(f"ptr {arrays[v]}" for v, _ in part.arrays)
+        body.do(f"call void @{part.name}({words}, i64 {low}, i64 {high}, ptr %scratch)")
+        first += part.units
+        step.scratch = max(step.scratch, part.scratch)
+    step.units = first
+    step.cost = sum(p.cost * p.units for p in parts) / first
+    _finished(step, "concat", body, list(arrays.values()))
+    return step
+
+
+def _place(value: Value, plan: Plan) -> Step:
+    """Write zeros, and over them the operand, spread out."""
+    (part,) = (_kernel(kernel, plan) for kernel in pieces_of(value))
+    arrays = {v: f"%a{i}" for i, (v, _) in enumerate(part.arrays)}
+    step = Step("place", part.arrays, [value])
+    body = Body()
+    with body.when(body.emit("icmp slt i64 %begin, %end")):
+        body.zero(arrays[value], value.bytes)
+        words = ", ".join(f"ptr {arrays[v]}" for v, _ in part.arrays)
+        body.do(f"call void @{part.name}({words}, i64 0, i64 {part.units}, ptr %scratch)")
+    step.declarations, step.scratch, step.texts = part.declarations, part.scratch, part.texts
+    step.cost = part.cost * part.units
+    _finished(step, "place", body, list(arrays.values()))
+    return step
+
+
+def _finished(step: Step, stem: str, body: Body, pointers: list[str]) -> None:
+    """Name a routine by its text, so that equal ones are one."""
+    parameters = ", ".join([*(f"ptr {p}" for p in pointers), "i64 %begin, i64 %end, ptr %scratch"])
+    text = body.function("NAME", parameters)
+    step.name = stem + hashlib.sha256(text.encode()).hexdigest()[:16]
+    step.texts[step.name] = text.replace("@NAME", f"@{step.name}")
+    step.declarations |= body.declarations
+
+
+def _scatter(value: Value, plan: Plan) -> Step:
+    """Add, or write, rows at places given by integer arrays: in order, so always the same.
+
+    Threads share the columns of the rows, so that no two write to one element.
+    """
+    into, rows, *indices = value.inputs
+    step = Step(value.op, [(v, 0) for v in (into, rows, *indices, value)], [value])
+    count = indices[0].size
+    inner = rows.size // max(count, 1)
+    columns = min(inner, 64)
+    step.units = -(-inner // columns)
+    lead = value.size // inner
+    body = Body()
+    kind = memory_type(value.dtype, 1)
+    with body.when(body.emit("icmp slt i64 %begin, %end")), body.loop("%begin", "%end") as unit:
+        first = body.place((unit.index, columns))
+        last = body.emit(f"add i64 {first}, {columns}")
+        body.declare("declare i64 @llvm.smin.i64(i64, i64)")
+        last = body.emit(f"call i64 @llvm.smin.i64(i64 {last}, i64 {inner})")
+        with body.loop(0, lead) as row, body.loop(first, last) as column:
+            at = body.place((row.index, inner), (column.index, 1))
+            x = body.load(kind, body.offset("%a0", at, kind))
+            body.store(kind, x, body.offset(f"%a{len(indices) + 2}", at, kind))
+        if count:
+            _scatter_rows(body, value, first, last, count, inner, kind)
+    step.cost = (lead + 2.0 * count) * columns
+    _finished(step, value.op, body, [f"%a{i}" for i in range(len(indices) + 3)])
+    return step
+
+
+def _scatter_rows(
+    body: Body, value: Value, first: str, last: str, count: int, inner: int, kind: Type
+) -> None:
+    into, _, *indices = value.inputs
+    target = f"%a{len(indices) + 2}"
+    with body.loop(0, count) as row:
+        places = []
+        for k, i in enumerate(indices):
+            size = memory_type(i.dtype, 1)
+            read = body.load(size, body.offset(f"%a{k + 2}", row.index, size))
+            if size.bits < 64:
+                read = body.emit(f"{'sext' if i.dtype.kind == 'int' else 'zext'} {size} {read} to i64")
+            places.append((read, strides_of(into.shape)[k]))
+        start = body.place(*places)
+        with body.loop(first, last) as column:
+            target_at = body.offset(target, body.place((start, 1), (column.index, 1)), kind)
+            source_at = body.place((row.index, inner), (column.index, 1))
+            x = body.load(kind, body.offset("%a1", source_at, kind))
+            if value.op == "scatter_nd_add":
+                before = body.load(kind, target_at)
+                word = "fadd" if kind.is_float else "or" if value.dtype is bool_ else "add"
+                x = body.emit(f"{word} {kind} {before}, {x}")
+            body.store(kind, x, target_at)
+
+
+def _scan(value: Value, plan: Plan) -> Step:
+    """Add or multiply up along an axis: one after another, the inner axes side by side."""
+    (x,), axis = value.inputs, value.static["axis"]
+    step = Step(value.op, [(x, 0), (value, 0)], [value])
+    outer, n, inner = (math.prod(s) for s in (x.shape[:axis], x.shape[axis : axis + 1],
+                                              x.shape[axis + 1 :]))  # fmt: skip
+    kind = register_type(value.dtype, 1)
+    word = {"cumulative_sum": "add", "cumulative_prod": "mul"}[value.op]
+    word = "f" + word if kind.is_float else word
+    start = kind.const((-0.0 if kind.is_float else 0) if word[-3:] == "add" else 1)
+    step.units, step.cost = outer * inner, 5.0 * n
+    body = Body()
+    with body.when(body.emit("icmp slt i64 %begin, %end")), body.loop("%begin", "%end") as unit:
+        row = body.emit(f"udiv i64 {unit.index}, {inner}")
+        column = body.emit(f"urem i64 {unit.index}, {inner}")
+        with body.loop(0, n, values=[(kind, start)]) as k:
+            at = body.place((row, n * inner), (k.index, inner), (column, 1))
+            x_at = body.load(kind, body.offset("%a0", at, kind))
+            total = body.emit(f"{word} {kind} {k.values[0]}, {x_at}")
+            body.store(kind, total, body.offset("%a1", at, kind))
+            k.following[0] = total
+    _finished(step, value.op, body, ["%a0", "%a1"])
+    return step
+
+
+_ROUTINES: dict[str, Callable[[Value, Plan], Step]] = {
+    "matmul": _matmul,
+    "concat": _concat,
+    "place": _place,
+    "scatter_nd_add": _scatter,
+    "scatter_nd_set": _scatter,
+    "cumulative_sum": _scan,
+    "cumulative_prod": _scan,
+}

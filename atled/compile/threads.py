@@ -41,7 +41,7 @@ class Region(ctypes.Structure):
         grain: at least 1. A region of at most `grain` units runs on one thread.
     """
 
-    _fields_ = [  # noqa: RUF012 - ctypes reads it
+    _fields_ = [
         ("function", ctypes.c_void_p),
         ("units", ctypes.c_int64),
         ("grain", ctypes.c_int64),

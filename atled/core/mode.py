@@ -5,10 +5,11 @@ from functools import wraps
 from typing import Any
 
 from atled.config import modes
+from atled.errors import TraceError
 
 GENERATOR = 0x20  # the flag of a generator function's code
 
-__all__ = ["enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+__all__ = ["enable_grad", "is_grad_enabled", "no_grad", "refuse_traced", "set_grad_enabled"]
 
 
 class set_grad_enabled:
@@ -93,6 +94,15 @@ class enable_grad(_Mode):
     """Record operations, also inside `no_grad`."""
 
     _mode = True
+
+
+def refuse_traced(what: str) -> None:
+    """Raise TraceError in a compiled function, for what can only be done outside."""
+    if modes.tracing is not None:
+        raise TraceError(
+            f"{what} cannot be part of a compiled function, whose Python code runs only once: "
+            "call it outside"
+        )
 
 
 def is_grad_enabled() -> bool:

@@ -539,6 +539,10 @@ class Traced(Backend):
         first, second = (Symbol(Value.of("threefry", a, b, k0, k1, word=w)) for w in (0, 1))
         return first, second
 
+    def threefry(self, x0: Any, x1: Any, k0: Any, k1: Any, *, word: int) -> Symbol:
+        """Record one word of the bits of counters (x0, x1) under the key (k0, k1)."""
+        return Symbol(Value.of("threefry", *[value_of(x) for x in (x0, x1, k0, k1)], word=word))
+
 
 def _unchanged(start: Any, stop: Any, step: Any, count: int) -> Callable[[], bool]:
     first, last, by = _again(start), _again(stop), _again(step)

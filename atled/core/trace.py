@@ -16,6 +16,7 @@ that it touched is as it was before. `core/guard.py` does the same for Python's 
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from atled.backends.protocol import NAMESPACES, namespace_of
@@ -409,6 +410,8 @@ class Trace:
             if x is opened.first.get(key, UNREAD):
                 continue
             if isinstance(x, (Symbol, Number)):
+                if key not in opened.first:  # the next call will find it there, and differ
+                    self.guards.append(partial(_lacks, opened.mapping, key))
                 before = opened.first.get(key)
                 if getattr(before, "value", None) is x.value:
                     continue
@@ -436,6 +439,10 @@ class Trace:
     def _describe(self, t: Tensor) -> Fresh:
         node = t._node
         return Fresh(t._value.value, node if node is not None and _is_live(node) else None)
+
+
+def _lacks(mapping: Any, key: Any) -> bool:
+    return key not in mapping
 
 
 def _check_kept(known: _Captured) -> None:

@@ -7,6 +7,7 @@ are found by index only, never as its attributes.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
+from atled.config import changes
 from atled.nn.module import Module
 from atled.nn.parameter import Parameter
 
@@ -54,6 +55,7 @@ class _Ordered(Module):
 
     def __delitem__(self, index: Any) -> None:
         names = self._names()
+        changes.modules += 1
         gone = set(names[index] if isinstance(index, slice) else [self._name_at(index)])
         rest = [(name, m) for name, m in self._modules.items() if name not in gone]
         self._modules.clear()
@@ -158,6 +160,7 @@ class _Keyed(Module):
         raise NotImplementedError
 
     def __delitem__(self, key: str) -> None:
+        changes.modules += 1
         del self._entries()[key]
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from atled import functions as at
+from atled.config import modes
 from atled.core.apply import replace
 from atled.core.tensor import Tensor, wrap
 from atled.errors import ShapeError
@@ -159,13 +160,17 @@ class _Channels(Module):
                 f"{channels}"
             )  # fmt: skip
 
-    def _count_batch(self) -> float:
+    def _count_batch(self) -> Any:
         """Count a training batch; return the factor of its statistics in the running ones."""
         if self.num_batches_tracked is None or not self.training:
             return self.momentum or 0.0
         count = self.num_batches_tracked
         replace(count, wrap(count._value + 1))
-        return 1.0 / count.item() if self.momentum is None else self.momentum
+        if self.momentum is not None:
+            return self.momentum
+        if modes.tracing is not None:
+            return at.divide(1.0, at.astype(count, self.running_mean.dtype))
+        return 1.0 / count.item()
 
     def extra_repr(self) -> str:
         return (

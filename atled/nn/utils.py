@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from atled import functions as at
+from atled.config import modes
 from atled.core.apply import replace
 from atled.core.tensor import Tensor, wrap
 from atled.errors import ShapeError
@@ -36,7 +37,14 @@ def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float, norm
         return at.zeros(())
     norms = [at.norm(at.reshape(p.grad.detach(), -1), norm_type) for p in found]  # type: ignore
     total = at.norm(at.stack(norms), norm_type)
-    if error_if_nonfinite and not math.isfinite(total.item()):
+    if error_if_nonfinite and modes.tracing is not None:
+        modes.tracing.check(
+            at.isfinite(total),
+            lambda: ValueError(
+                "clip_grad_norm_: the norm of the gradients is not finite; nothing was scaled"
+            ),
+        )
+    elif error_if_nonfinite and not math.isfinite(total.item()):
         raise ValueError(
             f"clip_grad_norm_: the norm of the gradients is {total.item()}; nothing was scaled"
         )

@@ -7,6 +7,7 @@ integer arrays: x[i₀, i₁, …] over the leading axes, and zeros with values 
 import math
 from typing import Any
 
+from atled.config import modes
 from atled.core.apply import apply, as_tensor
 from atled.core.kinds import broadcast_shapes, linear, opaque
 from atled.core.op import Sample, Spec
@@ -115,6 +116,12 @@ def as_indices(x: Any, size: int, what: str) -> Tensor:
     if not t.size:
         return t
     xp, value = t.backend, t._value
+    if modes.tracing is not None:  # not known yet: each call checks, and counts from the end
+        inside = xp.logical_and(value >= -size, value < size)
+        modes.tracing.check(
+            inside, lambda: IndexingError(f"{what}: an index is out of range for size {size}")
+        )
+        return wrap(xp.where(value < 0, value + size, value))
     low, high = xp.tolist(xp.min(value, axis=None)), xp.tolist(xp.max(value, axis=None))
     if low < -size or high >= size:
         wrong = low if low < -size else high
@@ -330,6 +337,8 @@ def written(x: Tensor, value: Any, places: list[Tensor], name: str, add: bool = 
         line = xp.reshape(xp.arange(lead, device=x.device), shape=x.shape[:k])
         flat = apply(gather, wrap(line), *places)
     flat = reshape(flat, -1)
+    if modes.tracing is not None:
+        return apply(scatter_set_, x, _as_last_written(v, flat, lead), *places)
     won = _last_writers(flat, lead)
     if won is not None:
         v = apply(gather, reshape(v, (flat.size, *x.shape[k:])), won)
@@ -361,14 +370,34 @@ def fitting(value: Any, x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
         ) from None
 
 
+def _as_last_written(v: Tensor, flat: Tensor, size: int) -> Tensor:
+    """Return the values v to write so that all that go to one place are its last one.
+
+    Only the last one has a gradient.
+    """
+    if flat.size < 2:
+        return v
+    xp, order, last = flat.backend, *_ranks(flat, size)
+    rows = reshape(v, (flat.size, -1))
+    kept = wrap(xp.reshape(last == order, shape=(flat.size, 1)))
+    others = apply(gather, rows.detach(), wrap(last))
+    return reshape(FUNCTIONS["where"](kept, rows, others), v.shape)
+
+
+def _ranks(flat: Tensor, size: int) -> tuple[Any, Any]:
+    """Return the numbers of the writes to `flat` places, and of the last write to each place."""
+    xp, places = flat.backend, flat._value
+    order = xp.arange(flat.size, device=flat.device)
+    blank = xp.full((size,), -1, dtype=int64, device=flat.device)
+    return order, xp.gather_nd(xp.scatter_nd_set(blank, order, places), places)
+
+
 def _last_writers(flat: Tensor, size: int) -> Tensor | None:
     """Return which of the writes to `flat` places are not overwritten; None if all stay."""
     if flat.size < 2:
         return None
-    xp, places = flat.backend, flat._value
-    order = xp.arange(flat.size, device=flat.device)
-    blank = xp.full((size,), -1, dtype=int64, device=flat.device)
-    kept = xp.gather_nd(xp.scatter_nd_set(blank, order, places), places) == order
+    xp, (order, last) = flat.backend, _ranks(flat, size)
+    kept = last == order
     return None if xp.tolist(xp.all(kept)) else wrap(xp.nonzero(kept)[0])
 
 

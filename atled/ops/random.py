@@ -17,11 +17,12 @@ from typing import Any
 from atled.config import modes
 from atled.core.apply import as_tensor
 from atled.core.kinds import constant
+from atled.core.mode import refuse_traced
 from atled.core.op import Absent
 from atled.core.surface import FUNCTIONS, public
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import float64, int64
-from atled.errors import DTypeError, TraceError
+from atled.errors import DTypeError
 from atled.ops.create import as_shape, place
 
 MASK = 0xFFFFFFFF
@@ -53,13 +54,6 @@ constant(
 )
 
 
-def _refuse_traced(what: str) -> None:
-    if modes.tracing is not None:
-        raise TraceError(
-            f"{what} of a generator cannot be part of a compiled function; call it outside"
-        )
-
-
 class Generator:
     """A stream of random numbers: a seed (the key) and how many were drawn (the counter).
 
@@ -81,7 +75,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> "Generator":
         """Begin the stream of a seed, at its start."""
-        _refuse_traced("manual_seed()")
+        refuse_traced("manual_seed() of a generator")
         self._seed, self._counter = int(seed) % 2**64, 0
         return self
 
@@ -92,7 +86,7 @@ class Generator:
 
     def get_state(self) -> dict[str, int]:
         """Return the seed and the counter: all there is."""
-        _refuse_traced("get_state()")
+        refuse_traced("get_state() of a generator")
         return {"seed": self._seed, "counter": self._counter}
 
     def set_state(self, state: dict[str, int]) -> None:
@@ -101,7 +95,7 @@ class Generator:
         Raises:
             ValueError: not such a state; the generator is as it was.
         """
-        _refuse_traced("set_state()")
+        refuse_traced("set_state() of a generator")
         try:
             seed, counter = int(state["seed"]), int(state["counter"])
         except (KeyError, TypeError, ValueError) as error:

@@ -5,6 +5,7 @@ Written with `where`, `gather_nd` and `scatter_nd`; the names are the Array API'
 
 from typing import Any
 
+from atled.config import modes
 from atled.core.apply import apply, as_tensor
 from atled.core.kinds import broadcast_shapes, constant, normalize_axes, opaque
 from atled.core.op import Absent, Sample, Spec
@@ -299,7 +300,9 @@ def one_hot(x: Any, num_classes: int = -1) -> Tensor:
     if num_classes < 0:
         num_classes = int(x.backend.tolist(x.backend.max(x._value, axis=None))) + 1
     flat = as_indices(x, num_classes, "one_hot")
-    if x.size and x.backend.tolist(x.backend.min(x._value, axis=None)) < 0:
+    if modes.tracing is not None:
+        modes.tracing.check(x >= 0, lambda: IndexingError("one_hot: classes must not be negative"))
+    elif x.size and x.backend.tolist(x.backend.min(x._value, axis=None)) < 0:
         raise IndexingError("one_hot: classes must not be negative")
     line = wrap(x.backend.arange(num_classes, device=x.device))
     return FUNCTIONS["astype"](FUNCTIONS["equal"](expand_dims(flat, -1), line), int64)

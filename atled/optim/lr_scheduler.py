@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from atled.core.mode import refuse_traced
 from atled.optim.optimizer import Optimizer
 
 __all__ = [
@@ -53,6 +54,7 @@ class LRScheduler:
 
     def step(self, epoch: int | None = None) -> None:
         """Go to the next step (or to `epoch`) and set the groups' rates."""
+        refuse_traced("step() of a schedule")
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         self._apply(self.last_epoch)
 
@@ -62,6 +64,7 @@ class LRScheduler:
 
     def get_last_lr(self) -> list[float]:
         """Return the groups' rates as they are now."""
+        refuse_traced("get_last_lr()")
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
@@ -317,6 +320,7 @@ class ReduceLROnPlateau:
 
     def step(self, metrics: Any) -> None:
         """Take note of a metric (a number or a scalar Tensor) and lower the rates if need be."""
+        refuse_traced("step() of a schedule")
         value = float(metrics)
         self.last_epoch += 1
         if self._is_better(value):
@@ -345,6 +349,7 @@ class ReduceLROnPlateau:
 
     def get_last_lr(self) -> list[float]:
         """Return the groups' rates as they are now."""
+        refuse_traced("get_last_lr()")
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:

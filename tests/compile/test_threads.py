@@ -8,6 +8,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -200,7 +201,7 @@ def test_scratch_is_aligned_large_enough_and_another_for_every_place() -> None:
     pool = threads._the_pool()
     starts = sorted(pool._table)
     assert all(start % 64 == 0 for start in starts)
-    assert all(b - a >= 100_000 for a, b in zip(starts[:-1], starts[1:], strict=True))
+    assert all(b - a >= 100_000 for a, b in pairwise(starts))
 
 
 @pytest.mark.parametrize("callers", [4, 40])

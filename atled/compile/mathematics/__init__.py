@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from atled.compile.ir import Type, Writer
 from atled.compile.mathematics import erf as error_functions
-from atled.compile.mathematics import exponential, inverse, logarithm, power, simple, trigonometric
+from atled.compile.mathematics import exponential, hyperbolic, inverse, logarithm, power, simple, trigonometric
 from atled.compile.mathematics.values import Value
 
 __all__ = ["TABLE", "Expansion"]
@@ -43,6 +43,14 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "log1p": logarithm.log1p,
     "log2": logarithm.log2,
     "log10": logarithm.log10,
+    "logaddexp": logarithm.logaddexp,
+    "softplus": logarithm.softplus,
+    "log_sigmoid": logarithm.log_sigmoid,
+    "sinh": hyperbolic.sinh,
+    "cosh": hyperbolic.cosh,
+    "asinh": hyperbolic.asinh,
+    "acosh": hyperbolic.acosh,
+    "atanh": hyperbolic.atanh,
     "sin": trigonometric.sin,
     "cos": trigonometric.cos,
     "tan": trigonometric.tan,

@@ -9,6 +9,7 @@ from atled.compile.mathematics.exponential import (
     EXP,
     clamp,
     copysign_to,
+    exp_parts,
     power_of_two,
     reduced,
     scale,
@@ -82,14 +83,6 @@ def erfc_core(t: Value) -> Value:
     y = top * inverse
     left = fma(-y, d_rest, fma(-y, d, top) + top_rest)
     return scale(fma(left, inverse, y), n)
-
-
-def exp_parts(r: Value, tail: Value) -> tuple[Value, Value]:
-    """Return e^(r + tail) as a sum of two."""
-    r, tail = fast_two_sum(r, tail)
-    s, s_rest = fast_two_sum(r, fma(r * r, horner(r, EXP[r.kind.scalar]), tail))
-    high, low = fast_two_sum(r.const(1.0), s)
-    return high, low + s_rest
 
 
 def erf_double(x: Value) -> Value:

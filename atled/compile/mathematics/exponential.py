@@ -28,6 +28,7 @@ __all__ = [
     "copysign_to",
     "exp",
     "exp2",
+    "exp_parts",
     "expm1",
     "exponent_of",
     "half_expm1",
@@ -108,6 +109,14 @@ def reduced(x: Value) -> tuple[Value, Value, Value]:
 def near_one(r: Value, tail: Value) -> Value:
     """Return eʳ for a small r and its rounding error."""
     return 1.0 + (r + fma(r * r, horner(r, EXP[r.kind.scalar]), tail))
+
+
+def exp_parts(r: Value, tail: Value) -> tuple[Value, Value]:
+    """Return e^(r + tail) as a sum of two."""
+    r, tail = fast_two_sum(r, tail)
+    s, s_rest = fast_two_sum(r, fma(r * r, horner(r, EXP[r.kind.scalar]), tail))
+    high, low = fast_two_sum(r.const(1.0), s)
+    return high, low + s_rest
 
 
 def exp(x: Value) -> Value:

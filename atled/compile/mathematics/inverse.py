@@ -27,19 +27,15 @@ ATAN = [
     *(0.199999999998751, -0.33333333333332926),
 ]
 # (asin t / t - 1) / t² in t², for t <= 1/2
-ASIN = {
-    "float": [
-        *(3.757810220122337e-2, 1.4393857680261135e-2, 3.181980177760124e-2),
-        *(4.451547563076019e-2, 7.500512152910233e-2, 0.16666659712791443),
-    ],
-    "double": [
-        *(3.270043951728672e-2, -2.111387670695002e-2, 2.1788566436011493e-2),
-        *(3.673074662374732e-3, 1.0789074984140968e-2, 1.139733921051706e-2),
-        *(1.3981012567201962e-2, 1.7351596030743065e-2, 2.237221587415671e-2),
-        *(3.0381942676499622e-2, 4.464285717525849e-2, 7.499999999970129e-2),
-        0.16666666666666763,
-    ],
-}
+ASIN = [
+    *(3.270043951728672e-2, -2.111387670695002e-2, 2.1788566436011493e-2),
+    *(3.673074662374732e-3, 1.0789074984140968e-2, 1.139733921051706e-2),
+    *(1.3981012567201962e-2, 1.7351596030743065e-2, 2.237221587415671e-2),
+    *(3.0381942676499622e-2, 4.464285717525849e-2, 7.499999999970129e-2),
+    0.16666666666666763,
+]
+# What rounding took from atan ½, atan 1 and atan 1½.
+ATAN_REST = {0.5: 2.2698777452961687e-17, 1.0: 3.061616997868383e-17, 1.5: 1.3903311031230998e-17}
 
 
 def quotient_angle(y: Value, x: Value) -> tuple[Value, Value]:
@@ -65,10 +61,6 @@ def quotient_angle(y: Value, x: Value) -> tuple[Value, Value]:
     series = fma(t * z, horner(z, ATAN), low)
     total, left = fast_two_sum(high, t)
     return total, left + series
-
-
-# What rounding took from atan ½, atan 1 and atan 1½.
-ATAN_REST = {0.5: 2.2698777452961687e-17, 1.0: 3.061616997868383e-17, 1.5: 1.3903311031230998e-17}
 
 
 @through_double
@@ -99,7 +91,7 @@ def atan2(y: Value, x: Value) -> Value:
 
 def asin_series(t: Value, z: Value) -> Value:
     """Return asin t - t for t <= 1/2, given z = t²."""
-    return t * z * horner(z, ASIN[t.kind.scalar])
+    return t * z * horner(z, ASIN)
 
 
 def root_parts(z: Value) -> tuple[Value, Value]:
@@ -120,7 +112,7 @@ def acos_of_large(a: Value) -> tuple[Value, Value]:
 def asin(x: Value) -> Value:
     """Return the arc sine."""
     a = abs(x)
-    small = fma(a * (a * a), horner(a * a, ASIN["double"]), a)
+    small = fma(a * (a * a), horner(a * a, ASIN), a)
     angle, rest = acos_of_large(a)
     total, left = fast_two_sum(a.const(HALF_PI[0]), -angle)
     large = total + (left + (HALF_PI[1] - rest))

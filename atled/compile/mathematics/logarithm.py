@@ -8,13 +8,23 @@ polynomials of our own (Remez exchange), with errors below 2^-29 and 2^-59 of th
 
 import math
 
-from atled.compile.mathematics.exponential import BIAS, LN2, MANTISSA, power_of_two
+from atled.compile.mathematics.exponential import (
+    BIAS,
+    LN2,
+    MANTISSA,
+    clamp,
+    exp_parts,
+    power_of_two,
+    reduced,
+    scale,
+)
 from atled.compile.mathematics.values import (
     Value,
     constant_pair,
     fast_two_sum,
     fma,
     horner,
+    is_nan,
     two_product,
     two_sum,
 )
@@ -86,10 +96,16 @@ def log_of_fraction(f: Value, tail: Value | None = None) -> tuple[Value, Value]:
     return high, low
 
 
-def log_parts(x: Value) -> tuple[Value, Value]:
-    """Return the natural logarithm of a finite x > 0 as a sum of two."""
+def log_parts(x: Value, tail: Value | None = None) -> tuple[Value, Value]:
+    """Return the natural logarithm of x + tail as a sum of two, for a finite x > 0."""
     k, m = split(x)
-    return with_exponent(k, *log_of_fraction(m - 1.0))
+    if tail is None:
+        return with_exponent(k, *log_of_fraction(m - 1.0))
+    n = k.to(f"i{k.kind.bits}")
+    most = BIAS[k.kind.scalar] - 1
+    n = (n > most).select(most, n)  # 2⁻ⁿ must be normal; a tail that is left too large is tiny
+    f, rest = fast_two_sum(m - 1.0, tail * power_of_two(-n))
+    return with_exponent(k, *log_of_fraction(f, rest))
 
 
 def with_exponent(k: Value, high: Value, low: Value) -> tuple[Value, Value]:
@@ -103,14 +119,7 @@ def with_exponent(k: Value, high: Value, low: Value) -> tuple[Value, Value]:
 def log1p_parts(high: Value, low: Value | None = None) -> tuple[Value, Value]:
     """Return log(1 + high + low) as a sum of two, where 1 + high is positive and finite."""
     u, lost = two_sum(high.const(1.0), high)
-    if low is not None:
-        lost = lost + low
-    k, m = split(u)
-    n = k.to(f"i{k.kind.bits}")
-    most = BIAS[k.kind.scalar] - 1
-    n = (n > most).select(most, n)  # 2⁻ⁿ must be normal; what is lost above that is far below
-    f, tail = fast_two_sum(m - 1.0, lost * power_of_two(-n))
-    return with_exponent(k, *log_of_fraction(f, tail))
+    return log_parts(u, lost if low is None else lost + low)
 
 
 def log1p(x: Value) -> Value:
@@ -136,3 +145,28 @@ def log10(x: Value) -> Value:
     high, low = log_parts(x)
     y, lost = two_product(high, inverse)
     return ends(x, y + fma(low, inverse, fma(high, rest, lost)))
+
+
+def softplus(x: Value) -> Value:
+    """Return log(1 + eˣ)."""
+    return logaddexp(x, x.const(0.0))
+
+
+def log_sigmoid(x: Value) -> Value:
+    """Return log(1 / (1 + e⁻ˣ))."""
+    return -softplus(-x)
+
+
+def logaddexp(x: Value, y: Value) -> Value:
+    """Return log(eˣ + eʸ): the larger, and log(1 + e⁻ᵈ) of the distance d."""
+    larger = (x >= y).select(x, y)
+    smaller = (x >= y).select(y, x)
+    distance, lost = two_sum(smaller, -larger)
+    distance = x.equals(y).select(0.0, distance)
+    low = -104.0 if x.kind.scalar == "float" else -746.0
+    n, r, tail = reduced(clamp(distance, low, 0.0))
+    high, rest = exp_parts(r, (abs(lost) < 1.0).select(tail + lost, tail))
+    high, rest = log1p_parts(scale(high, n), scale(rest, n))
+    total, left = two_sum(larger, high)
+    result = (abs(larger) < math.inf).select(total + (left + rest), larger)
+    return (is_nan(x) | is_nan(y)).select(x + y, result)

@@ -7,6 +7,7 @@ input's shape without that axis, or, for `cross_entropy`, probabilities of the i
 from typing import Any
 
 from atled import functions as at
+from atled.config import modes
 from atled.core.apply import apply
 from atled.core.tensor import Tensor, wrap
 from atled.errors import DTypeError, IndexingError, ShapeError
@@ -46,7 +47,11 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
         )
     axis = _class_axis(input, "cross_entropy")
     if weight is None and not label_smoothing and not target.dtype.is_floating_point:
-        values = _plain(input, target, ignore_index, axis)
+        values, kept = _plain(input, target, ignore_index, axis)
+        if values is not None and kept is not None:
+            factors = at.astype(kept, values.dtype)
+            values = at.where(kept, values, 0.0)
+            return _class_mean(values, factors, reduction, "cross_entropy")
         if values is not None:
             return reduced(values, reduction, "cross_entropy")
     logp = at.log_softmax(input, axis)
@@ -64,17 +69,23 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
     return _class_mean(values, factors, reduction, "cross_entropy")
 
 
-def _plain(x: Tensor, target: Tensor, ignore_index: int, axis: int) -> Tensor | None:
-    """Return the loss of each row as one operation; None where some rows are ignored."""
+def _plain(
+    x: Tensor, target: Tensor, ignore_index: int, axis: int
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the loss of each row as one operation, or None where some rows are ignored.
+
+    And, in a compiled function, which may find any of them ignored, where they are not.
+    """
     _check_classes(x, target, axis, "cross_entropy")
     classes = x.shape[axis]
-    if _kept(target, ignore_index, classes, "cross_entropy") is not None:
-        return None
+    kept = _kept(target, ignore_index, classes, "cross_entropy")
+    if kept is not None and modes.tracing is None:
+        return None, None
     xp = target.backend
     line = xp.arange(classes, device=target.device)
     onehot = xp.reshape(target._value, shape=(*target.shape, 1)) == line
     front = x if axis == x.ndim - 1 else at.moveaxis(x, axis, -1)
-    return apply(cross_entropy_, front, wrap(onehot))
+    return apply(cross_entropy_, front, wrap(onehot)), kept
 
 
 def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None,
@@ -168,6 +179,14 @@ def _kept(target: Tensor, ignore_index: int, classes: int, name: str) -> Tensor 
     if not target.size:
         return None
     xp, value = target.backend, target._value
+    if modes.tracing is not None:
+        kept = at.not_equal(target, ignore_index)
+        known = at.logical_and(target >= 0, target < classes)
+        modes.tracing.check(
+            at.logical_or(known, at.logical_not(kept)),
+            lambda: IndexingError(f"{name}: a class is not in [0, {classes})"),
+        )
+        return kept
     low, high = (int(xp.tolist(f(value, axis=None))) for f in (xp.min, xp.max))
     if not low <= ignore_index <= high:
         kept = None

@@ -3,6 +3,7 @@
 from typing import Any
 
 from atled import functions as at
+from atled.config import modes
 from atled.core.apply import apply
 from atled.core.tensor import Tensor
 from atled.errors import DTypeError, IndexingError, ShapeError
@@ -80,7 +81,9 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
         raise DTypeError(
             f"embedding: indices must be integers; found {places.dtype.name}"
         )  # fmt: skip
-    if places.size and (low := at.min(places).item()) < 0:
+    if modes.tracing is not None:
+        modes.tracing.check(places >= 0, lambda: IndexingError("embedding: an index is negative"))
+    elif places.size and (low := at.min(places).item()) < 0:
         raise IndexingError(f"embedding: index {low} is negative")
     rows = at.take(weight, places, axis=0)
     if padding_idx is None:

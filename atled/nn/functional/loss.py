@@ -8,6 +8,7 @@ Losses over classes are in `classify.py`.
 import math
 
 from atled import functions as at
+from atled.config import modes
 from atled.core.tensor import Tensor
 from atled.errors import ShapeError, located
 from atled.nn.functional.distance import cosine_similarity, pairwise_distance
@@ -133,7 +134,15 @@ def _bounded_log(p: Tensor) -> Tensor:
 
 
 def _check_probabilities(p: Tensor) -> None:
-    if p.size:
+    if modes.tracing is not None:
+        modes.tracing.check(
+            at.logical_and(p >= 0, p <= 1),
+            lambda: ValueError(
+                "binary_cross_entropy: probabilities lie in [0, 1]; found others: for logits use "
+                "binary_cross_entropy_with_logits"
+            ),
+        )
+    elif p.size:
         xp, value = p.backend, p._value
         low, high = (float(xp.tolist(f(value, axis=None))) for f in (xp.min, xp.max))
         if low < 0 or high > 1:
