@@ -7,6 +7,7 @@ meet: two convolutions with pooling, and a linear layer.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from mlp import accuracy, digits, endless
 from training import compiler, parser, train
@@ -18,7 +19,7 @@ from atled.data import DataLoader, TensorDataset
 F = nn.functional
 
 
-def pictures(split: str, side: int) -> tuple[at.Tensor, at.Tensor]:
+def pictures(split: Literal["train", "test"], side: int) -> tuple[at.Tensor, at.Tensor]:
     """Return images (n, 1, side, side), enlarged smoothly, and the digits that they show."""
     images, labels = digits(split)
     small = images.reshape(-1, 1, 8, 8)
@@ -41,10 +42,10 @@ def network(side: int, channels: int) -> nn.Module:
 
 def main(arguments: Sequence[str] | None = None) -> float:
     """Train; return the part of the test images that is read rightly."""
-    options = parser(__doc__.splitlines()[0], "cnn", steps=200, every=25, lr=1e-3)
-    options.add_argument("--side", type=int, default=28, help="of the images, in pixels")
-    options.add_argument("--channels", type=int, default=32, help="of the first convolution")
-    options = options.parse_args(arguments)
+    accepted = parser(__doc__, "cnn", steps=200, every=25, lr=1e-3)
+    accepted.add_argument("--side", type=int, default=28, help="of the images, in pixels")
+    accepted.add_argument("--channels", type=int, default=32, help="of the first convolution")
+    options = accepted.parse_args(arguments)
     if options.quick:
         options.steps, options.every, options.lr = 100, 25, 5e-3
         options.side, options.channels = 8, 8

@@ -147,18 +147,19 @@ def plot(rows: list[Row], path: str) -> None:
 
 def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options."""
-    options = parser(__doc__.splitlines()[0], "gpt", steps=1000, every=50, lr=1e-3)
+    accepted = parser(__doc__, "gpt", steps=1000, every=50, lr=1e-3)
     for name, value in (("width", 128), ("layers", 4), ("heads", 4), ("context", 64)):
-        options.add_argument(f"--{name}", type=int, default=value)
-    options.add_argument("--batch", type=int, default=16, help="pieces of text in a step")
-    options.add_argument("--plot", metavar="FILE", help="draw the losses")
-    options.add_argument("--sample", type=int, default=0, metavar="N", help="write N characters")
-    options.add_argument("--prompt", default="The ", help="what to continue")
-    options.add_argument("--temperature", type=float, default=0.8, help="of the writing")
-    found = options.parse_args(arguments)
-    if found.quick:
-        found.steps, found.every, found.width, found.layers, found.lr = 100, 20, 32, 2, 3e-3
-    return found
+        accepted.add_argument(f"--{name}", type=int, default=value)
+    accepted.add_argument("--batch", type=int, default=16, help="pieces of text in a step")
+    accepted.add_argument("--plot", metavar="FILE", help="draw the losses")
+    accepted.add_argument("--sample", type=int, default=0, metavar="N", help="write N characters")
+    accepted.add_argument("--prompt", default="The ", help="what to continue")
+    accepted.add_argument("--temperature", type=float, default=0.8, help="of the writing")
+    options = accepted.parse_args(arguments)
+    if options.quick:
+        options.steps, options.every, options.lr = 100, 20, 3e-3
+        options.width, options.layers = 32, 2
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:

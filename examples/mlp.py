@@ -6,6 +6,7 @@ Forward pass, gradients and optimizer become one native program, which a call of
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from training import compiler, parser, train
 
@@ -16,7 +17,7 @@ from atled.data import DataLoader, TensorDataset, load_digits
 F = nn.functional
 
 
-def digits(split: str) -> tuple[at.Tensor, at.Tensor]:
+def digits(split: Literal["train", "test"]) -> tuple[at.Tensor, at.Tensor]:
     """Return images as rows of 64 numbers from -1 to 1, and the digits that they show."""
     data = load_digits(split)
     return at.tensor(data.images) * 2 - 1, at.tensor(data.labels)
@@ -37,8 +38,8 @@ def accuracy(model: nn.Module, images: at.Tensor, labels: at.Tensor) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> float:
     """Train; return the part of the test images that is read rightly."""
-    options = parser(__doc__.splitlines()[0], "mlp", steps=1000, every=100, lr=3e-3)
-    options = options.parse_args(arguments)
+    accepted = parser(__doc__, "mlp", steps=1000, every=100, lr=3e-3)
+    options = accepted.parse_args(arguments)
     if options.quick:
         options.steps, options.every = 200, 50
 

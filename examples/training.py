@@ -17,15 +17,17 @@ import atled as at
 Row = dict[str, float]  # "step", "loss", and what the model is judged by
 
 
-def parser(about: str, name: str, steps: int, every: int, lr: float) -> argparse.ArgumentParser:
+def parser(
+    about: str | None, name: str, steps: int, every: int, lr: float
+) -> argparse.ArgumentParser:
     """Return a parser of the options that all examples have.
 
     Args:
-        about: one line for people.
+        about: the example's docstring; its first line is shown.
         name: of the checkpoint, in the folder runs.
         steps, every, lr: defaults.
     """
-    options = argparse.ArgumentParser(description=about)
+    options = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     options.add_argument("--steps", type=int, default=steps, help="in all, also when resumed")
     options.add_argument("--every", type=int, default=every, help="steps between two reports")
     options.add_argument("--lr", type=float, default=lr)
@@ -57,7 +59,9 @@ def train(step: Callable[..., at.Tensor], batches: Iterable[Any], judge: Callabl
     Returns:
         A row for each report: the step, the mean loss since the last one, what `judge` said.
     """
-    done, losses, rows = 0, [], []
+    done = 0
+    losses: list[float] = []
+    rows: list[Row] = []
     if options.resume:
         done, losses, rows = load(options.checkpoint, parts)
         print(f"resuming {options.checkpoint} after step {done}")

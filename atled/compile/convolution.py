@@ -224,7 +224,7 @@ def weight_gradient(c: Convolution) -> Kernel:
     kernel = write.kernel(name, pointers)
     return Kernel(
         [(name, shares), (summing, c.groups * c.depth)],
-        kernel.text + summing_text,
+        {**kernel.texts, summing: summing_text},
         kernel.declarations | needs,
         kernel.scratch_bytes,
         shares * whole * c.size,
@@ -283,7 +283,7 @@ class _Unit:
     def __init__(self, c: Convolution) -> None:
         self.c = c
         self.body = Body()
-        self._texts: list[str] = []
+        self._texts: dict[str, str] = {}
         self._channel = prod(c.window)  # elements of a channel of the window
         window = (c.inputs * self._channel + c.slack) * c.size
         self._window = -(-window // 64) * 64
@@ -293,7 +293,7 @@ class _Unit:
     def product(self, p: Product) -> str:
         """Add a product's function to the text, and return its name."""
         name, text, declarations = matrix.product(p)
-        self._texts.append(text)
+        self._texts[name] = text
         self.body.declarations |= declarations
         return name
 
@@ -304,7 +304,7 @@ class _Unit:
         patches = 0 if c.is_plain else (c.depth * c.columns + c.lanes) * c.size
         return Kernel(
             [(name, c.units)],
-            "\n".join([*self._texts, text]),
+            {**self._texts, name: text},
             frozenset(self.body.declarations),
             0 if c.is_plain else self._window + -(-patches // 64) * 64,
             0,

@@ -257,6 +257,8 @@ def _array(x: Any) -> Any:
 class _Recording:
     """The namespace over Tensors for `evaluate`: its leaves are constants, its bits are drawn."""
 
+    level = 1
+
     def __getattr__(self, name: str) -> Any:
         return getattr(TENSORS, name)
 

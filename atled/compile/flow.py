@@ -20,14 +20,15 @@ class Kernel:
     Attributes:
         functions: (name, units) in order; a function computes units [begin, end), in any order
             and on any threads.
-        text, declarations: the functions in LLVM's language.
+        texts: by name, these and the functions that they call, in LLVM's language.
+        declarations: the module's lines that they need.
         scratch_bytes: size of the buffer that each call needs for itself, aligned to 64.
         buffer_bytes: size of the buffer that all units share (`weight_gradient`'s partials).
         flops: operations in all.
     """
 
     functions: list[tuple[str, int]]
-    text: str
+    texts: dict[str, str]
     declarations: frozenset[str]
     scratch_bytes: int = 0
     buffer_bytes: int = 0

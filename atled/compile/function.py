@@ -5,6 +5,7 @@ they are right for it (`prepared.py`) and runs the first that is; if none is, th
 traced (`core/trace.py`), which changes nothing, and then run.
 """
 
+import inspect
 import threading
 import warnings
 from collections.abc import Callable
@@ -15,12 +16,13 @@ from typing import Any, NamedTuple
 from atled.backends.protocol import current
 from atled.compile.derivative import Pullback
 from atled.compile.prepared import Executor, Prepared
+from atled.compile.verify import verified
 from atled.config import modes
 from atled.core.guard import Environment
 from atled.core.tensor import Tensor
 from atled.core.trace import Elsewhere, Trace
 from atled.errors import TraceError, located
-from atled.tree import flatten, unflatten
+from atled.tree import flatten
 
 __all__ = ["Compiled", "Stats", "compile"]
 
@@ -99,7 +101,7 @@ class Compiled:
                 if prepared.key == key and prepared.ready(leaves):
                     if at:
                         self._prepared.insert(0, self._prepared.pop(at))
-                    return prepared.run(leaves)
+                    return self._run(prepared, args, kwargs, leaves)
             return self._first(args, kwargs, leaves, key)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -124,6 +126,12 @@ class Compiled:
         """Return how often it was called and traced."""
         return Stats(self._calls, self._traces, len(self._prepared), self._eager)
 
+    def _run(self, prepared: Prepared, args: Any, kwargs: Any, leaves: Any) -> Any:
+        if prepared.calls < self._verify:
+            function = partial(self.__wrapped__, *args, **kwargs)
+            return verified(self._name, prepared, function, leaves)
+        return prepared.run(leaves)
+
     # -- the first call of a kind
 
     def _first(self, args: Any, kwargs: Any, leaves: Any, key: Any) -> Any:
@@ -140,7 +148,7 @@ class Compiled:
         try:
             if not prepared.ready(leaves):
                 raise TraceError(f"{self._name}: what tracing relied on did not hold at its end")
-            result = prepared.run(leaves)
+            result = self._run(prepared, args, kwargs, leaves)
         except BaseException:
             for undo in failed:
                 undo()
@@ -156,6 +164,7 @@ class Compiled:
         pinned = [(i, x) for i, x in enumerate(leaves) if id(x) in environment.tensors]
         lent = [None if id(x) in environment.tensors else x for x in leaves]
         self._traces += 1
+        self._warn_of_traces(leaves, key)
         trace = Trace(environment, lent)
         try:
             with trace:
@@ -172,6 +181,20 @@ class Compiled:
                 undo()
             raise
         return Prepared(key, environment, record, pinned, pullback)
+
+    def _warn_of_traces(self, leaves: Any, key: Any) -> None:
+        if self._traces <= PATIENCE or "traces" in self._warned:
+            return
+        self._warned.add("traces")
+        reason = self._prepared[0].why_not(leaves, key) if self._prepared else "it failed before"
+        warnings.warn(
+            located(
+                f"{self._name} was traced {self._traces} times, and each time takes long. The "
+                f"last time: {reason}. Pass what changes as a Tensor, and keep shapes few"
+            ),
+            RuntimeWarning,
+            stacklevel=5,
+        )
 
     def _run_eagerly(self, args: Any, kwargs: Any, reason: str) -> Any:
         if self._strict:
@@ -196,11 +219,19 @@ class Compiled:
                 hash(x)
             except TypeError:
                 raise TypeError(
-                    f"{self._name}: an argument is a {type(x).__name__}, which is neither a "
+                    f"{self._name}: {self._place_of(x, args, kwargs)} is a {type(x).__name__}, which is neither a "
                     "Tensor nor hashable: make it a Tensor with at.asarray(x), or a tuple"
                 ) from None
             statics.append((type(x), x))
         return tuple([x for x in found if isinstance(x, Tensor)]), (structure.form, *statics)
+
+    def _place_of(self, x: Any, args: Any, kwargs: Any) -> str:
+        """Return the name of the argument that holds x."""
+        names = list(inspect.signature(self.__wrapped__).parameters)
+        for name, nest in [*zip(names, args, strict=False), *kwargs.items()]:
+            if any(leaf is x for leaf in flatten(nest)[0]):
+                return f"argument {name!r}" if nest is x else f"a part of argument {name!r}"
+        return "an argument"
 
 
 _ELSEWHERE = "it uses Tensors of the {} backend, and programs run on numpy's"

@@ -236,7 +236,7 @@ class _Planes:
         text = self.body.function(name, f"{pointers}, {ARGUMENTS}")
         flops = p.planes * prod(p.out) * prod(p.kernel)
         return Kernel(
-            [(name, p.planes)], text, frozenset(self.body.declarations), scratch, 0, flops
+            [(name, p.planes)], {name: text}, frozenset(self.body.declarations), scratch, 0, flops
         )
 
     def each(self, x: str, fill: float | None, windows: Callable[[_Windows], None]) -> None:

@@ -19,7 +19,7 @@ from atled.core.trace import Record
 from atled.dtypes import int64
 from atled.tree import unflatten
 
-__all__ = ["Prepared", "mode"]
+__all__ = ["Leaves", "Prepared", "mode", "target"]
 
 # What runs a graph: `Executor(graph, aliases).run(arrays) -> arrays`.
 Executor: Any = Interpreted
@@ -253,6 +253,31 @@ class Prepared:
                 return False
         return self.environment.differing() is None
 
+    def why_not(self, leaves: Leaves, key: Any) -> str:
+        """Say what is different from the call that this program was made for."""
+        if mode() != self.mode:
+            return "grad mode, default dtype or backend changed"
+        if key != self.key:
+            return "arguments that are no Tensors, or the structure of the arguments, changed"
+        for ref, shape, dtype, needs, seen in self.record.captured:
+            if isinstance(ref, tuple):
+                continue
+            t = target(ref, leaves)
+            what = f"argument {ref}" if type(ref) is int else f"a Tensor of shape {shape}"
+            if t.shape != shape or t.dtype is not dtype:
+                return (
+                    f"{what} changed from {dtype.name}{list(shape)} to "
+                    f"{t.dtype.name}{list(t.shape)}"
+                )
+            if (t._node is not None) != needs:
+                return f"requires_grad of {what} changed to {t._node is not None}"
+            if seen is not None and (t._grad is not None) != seen:
+                return f"{what} has {'a' if t._grad is not None else 'no'} gradient now"
+        slot = self.environment.differing()
+        if slot is not None:
+            return slot.describe("changed")
+        return "a number that was compared (an option, a count of steps) changed, or state"
+
     # -- running
 
     def run(self, leaves: Leaves) -> Any:
@@ -280,7 +305,7 @@ class Prepared:
                 arrays[source] = value
             if scalar:
                 value = value[()]
-            (leaves[of] if type(of) is int else _target(of, leaves))._value = value
+            (leaves[of] if type(of) is int else target(of, leaves))._value = value
             if source is not None:
                 seen[source] = value
         for place, mapping, key, scalar, source in self._written:
@@ -294,7 +319,7 @@ class Prepared:
             mapping[key] = found[place].item()
         for of, what in self._gradients:
             grad = None if what is None else self._resolve(what, fresh, leaves)
-            (leaves[of] if type(of) is int else _target(of, leaves))._grad = grad
+            (leaves[of] if type(of) is int else target(of, leaves))._grad = grad
         if self._direct:
             return fresh[0]
         results = [self._resolve(r, fresh, leaves) for r in self.record.results]
@@ -306,7 +331,7 @@ class Prepared:
             return fresh[what]
         if kind == "tensor":
             return leaves[what] if type(what) is int else what
-        return _target(reference, leaves) if kind == "grad" else what
+        return target(reference, leaves) if kind == "grad" else what
 
 
 class _Holder:
@@ -318,10 +343,10 @@ class _Holder:
         self._value = array
 
 
-def _target(ref: Any, leaves: Leaves) -> Tensor:
+def target(ref: Any, leaves: Leaves) -> Tensor:
     """Return the Tensor of a reference: an argument, one from outside, or the gradient of one."""
     if isinstance(ref, tuple):
-        return _target(ref[1], leaves)._grad  # type: ignore[return-value]
+        return target(ref[1], leaves)._grad  # type: ignore[return-value]
     return leaves[ref] if type(ref) is int else ref
 
 

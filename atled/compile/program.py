@@ -123,6 +123,7 @@ class Program:
         self.library = Library(self.text) if texts else None
         threads.scratch(scratch)
         self.scratch = np.empty(scratch + 64, np.uint8)
+        self.records: list[Any] = []  # what native code reads while it runs
         self._calls = [self._call(n, s) for n, s in enumerate(self.segments)]
 
     def _level(self, name: str, steps: list[Step]) -> tuple[str, int]:
@@ -182,10 +183,11 @@ class Program:
         regions = (threads.Region * len(segment))(*[
             threads.Region(self.library.address(name), shares, 1) for name, shares in segment
         ])  # fmt: skip
-        run, start, count = threads.run_function(), ctypes.addressof(regions), len(segment)
-        self.regions = regions
-        keep = regions
-        return lambda: run(start, count, frame, threads.get_num_threads(), *keep[:0])
+        most = 1024  # that is, as many as there may be
+        record = threads.Call(ctypes.addressof(regions), len(segment), frame, most)
+        self.records.append((regions, record))
+        run, where = threads.call_function(), ctypes.addressof(record)
+        return lambda: run(where)
 
     # -- running it
 

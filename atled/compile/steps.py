@@ -87,18 +87,25 @@ def _kernel(kernel: Kernel, plan: Plan) -> Step:
 
 def _in_order(kernel: Kernel, loops: Loops) -> set[tuple[Value, Value]]:
     """Return what a kernel may write over what it reads: element by element, in one place."""
-    if not kernel.is_flat or kernel.into:
+    if kernel.into:
         return set()
-    elsewhere: set[Value] = set()
-    for store in [s for p in loops.passes for s in p.stores]:
-        for expr in expressions(store.expr):
-            if expr.op == "load" and (expr.args or expr.at.key() != store.at.key()):
-                elsewhere.add(expr.source)
+    reads: dict[Value, set[Any]] = {}  # the places of a source that are read
+    last: dict[Value, int] = {}  # the pass that reads it last
+    writes: dict[Value, tuple[Any, int]] = {}
+    for number, part in enumerate(loops.passes):
+        for store in part.stores + part.reductions:
+            for expr in expressions(store.expr):
+                if expr.op == "load" and expr.source is not None:
+                    place = None if expr.args or expr.guards else expr.at.key()
+                    reads.setdefault(expr.source, set()).add(place)
+                    last[expr.source] = number
+            if store.target is not None:
+                writes[store.target] = store.at.key(), number
     return {
         (target, source)
-        for target in loops.targets
-        for source in loops.sources
-        if source not in elsewhere and source.bytes == target.bytes
+        for target, (place, number) in writes.items()
+        for source, places in reads.items()
+        if places == {place} and last[source] <= number and source.bytes == target.bytes
     }
 
 
@@ -142,14 +149,15 @@ def _matmul(value: Value, plan: Plan) -> Step:
     count = math.prod(batch)
     if count == 1:
         parts = divided(p)
-        name, text = parts.name, parts.text
+        name, texts = parts.name, parts.texts
         step.declarations = set(parts.declarations)
         units = parts.units
     else:
         name, text, declarations = product(p)
+        texts = {name: text}
         step.declarations = set(declarations)
         units = count
-    step.texts[name] = text
+    step.texts |= texts
     step.units = units
     step.cost = step.flops / units / 20
     strides = [v.strides[:-2] for v in (a, b)] + [tuple(strides_of(value.shape)[:-2])]

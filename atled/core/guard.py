@@ -159,7 +159,7 @@ class Environment:
     def __init__(self, function: Any, others: list[tuple[Any, str]]) -> None:
         self._names: set[str] = set()  # of attributes that reachable code mentions
         self._stored: set[str] = set()  # of those that it assigns
-        roots = [(function, getattr(function, "__name__", "the function")), *others]
+        roots = [(function, getattr(function, "__name__", type(function).__name__)), *others]
         known = -1
         while known != len(self._names):  # code found late may mention what was passed over
             known = len(self._names)
@@ -302,11 +302,11 @@ class Environment:
         elif parts is None:
             self._enter_names(own, label)
         else:
-            self._enter_module(own, parts, is_foreign(_file_of(kind)), label)
+            self._enter_module(x, parts, is_foreign(_file_of(kind)), label)
 
-    def _enter_module(self, own: Any, parts: Any, library: bool, label: str) -> None:
+    def _enter_module(self, x: Any, parts: Any, library: bool, label: str) -> None:
         """Take in a Module: its parts, and of other attributes a library's own or those named."""
-        registered: set[str] = set()
+        own, registered = vars(x), set[str]()
         for part in parts:
             if part in own:
                 held = own[part]
@@ -321,7 +321,7 @@ class Environment:
             wanted = library or name in self._stored or name in self._names
             if wanted and name not in registered and name not in parts and name != "training":
                 self._add("item", own, name, f"{label}.{name}", True)
-        self._add("item", own, "training", f"{label}.training", True)
+        self._add("attribute", x, "training", f"{label}.training", True)
 
 
 def _file_of(kind: type) -> str | None:

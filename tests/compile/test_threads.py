@@ -142,6 +142,16 @@ def test_a_program_without_regions_ends() -> None:
     threads.run(0, 0, 0, 1)
 
 
+@pytest.mark.parametrize("number", [1, 2, 2**40])
+def test_a_call_from_a_record(number: int) -> None:
+    program = Program(40, 30)
+    regions, frame = ctypes.addressof(program.regions), ctypes.addressof(program.frame)
+    record = threads.Call(regions, program.steps, frame, number)
+    program.start()
+    threads.call_function()(ctypes.addressof(record))
+    assert list(program.a) == program.expected()
+
+
 def test_long_row_of_regions_on_more_threads_than_cores() -> None:
     program = Program(16, 20_000)
     alone = program.run(1)

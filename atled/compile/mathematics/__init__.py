@@ -16,7 +16,16 @@ from collections.abc import Callable
 
 from atled.compile.ir import Type, Writer
 from atled.compile.mathematics import erf as error_functions
-from atled.compile.mathematics import exponential, hyperbolic, inverse, logarithm, power, simple, trigonometric
+from atled.compile.mathematics import (
+    exponential,
+    gamma,
+    hyperbolic,
+    inverse,
+    logarithm,
+    power,
+    simple,
+    trigonometric,
+)
 from atled.compile.mathematics.values import Value
 
 __all__ = ["TABLE", "Expansion"]
@@ -61,6 +70,8 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "erf": error_functions.erf,
     "erfc": error_functions.erfc,
     "pow": power.pow,
+    "lgamma": gamma.lgamma,
+    "digamma": gamma.digamma,
     "hypot": power.hypot,
     "abs": simple.absolute,
     "ceil": simple.ceil,

@@ -34,21 +34,24 @@ SINH = [
 ]
 
 
-def quarters(x: Value) -> tuple[Value, Value, Value]:
-    """Return e^|x| / 4 as a sum of two, and e^-|x| / 4 (or less than 2^-100 of the former)."""
+def eighths(x: Value) -> tuple[Value, Value, Value]:
+    """Return e^|x| / 8 as a sum of two, and e^-|x| / 8 (or less than 2^-100 of the former).
+
+    An eighth, because e^|x| may be too large where half of it is not.
+    """
     n, r, tail = reduced(clamp(abs(x), 0.0, 711.0))
     high, low = exp_parts(r, tail)
-    power = power_of_two(n - 2)
-    inverse = power_of_two(-2 - (n > 100).select(100, n)) / high
+    power = power_of_two(n - 3)
+    inverse = power_of_two(-3 - (n > 100).select(100, n)) / high
     return high * power, low * power, inverse
 
 
 @through_double
 def sinh(x: Value) -> Value:
     """Return (eˣ - e⁻ˣ) / 2."""
-    grown, rest, shrunk = quarters(x)
+    grown, rest, shrunk = eighths(x)
     total, left = fast_two_sum(grown, -shrunk)
-    far = 2.0 * (total + (left + rest))
+    far = 4.0 * (total + (left + rest))
     z = x * x
     near = fma(x * z, horner(z, SINH), x)
     y = (abs(x) < 1.0).select(near, copysign_to(far, x))
@@ -58,9 +61,9 @@ def sinh(x: Value) -> Value:
 @through_double
 def cosh(x: Value) -> Value:
     """Return (eˣ + e⁻ˣ) / 2."""
-    grown, rest, shrunk = quarters(x)
+    grown, rest, shrunk = eighths(x)
     total, left = fast_two_sum(grown, shrunk)
-    return 2.0 * (total + (left + rest))
+    return 4.0 * (total + (left + rest))
 
 
 def root_of_sum(square: Value, rest: Value) -> tuple[Value, Value]:

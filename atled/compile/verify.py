@@ -1,0 +1,130 @@
+"""A program run beside the function that it was made of, and compared with it."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from atled.compile.prepared import Leaves, Prepared, target
+from atled.core.tensor import Tensor
+from atled.errors import TraceError
+from atled.tree import flatten
+
+__all__ = ["verified"]
+
+# How far results may lie apart: relative to the largest element of an array.
+TOLERANCES = {"float16": 2e-2, "bfloat16": 1e-1, "float32": 1e-4, "float64": 1e-9}
+
+State = list[tuple[str, Any]]
+
+
+def verified(name: str, prepared: Prepared, function: Callable[[], Any], leaves: Leaves) -> Any:
+    """Call a function and its program on the same state; leave what the function leaves.
+
+    Args:
+        name: of the function.
+        prepared: its program, which is `ready`.
+        function: calls it.
+        leaves: the Tensors among the arguments.
+
+    Raises:
+        TraceError: a result or a state differs; the first number that does is shown.
+    """
+    places = _Places(prepared, leaves)
+    before = places.read()
+    expected = function()
+    places.settle()
+    after = places.read()
+    wanted = [*_results(expected), *places.state(after)]
+    places.write(before)
+    if not prepared.ready(leaves):
+        raise TraceError(f"{name}: the function changed what its program relies on")
+    try:
+        found = [*_results(prepared.run(leaves)), *places.state(places.read())]
+    finally:
+        places.write(after)
+    for (label, a), (_, b) in zip(wanted, found, strict=True):
+        difference = _difference(a, b)
+        if difference:
+            raise TraceError(f"{name}: {label} of the compiled function differs: {difference}")
+    return expected
+
+
+class _Places:
+    """Everything that a program reads or changes, to be kept and put back."""
+
+    def __init__(self, prepared: Prepared, leaves: Leaves) -> None:
+        record = prepared.record
+        self._prepare = record.prepare
+        refs = [c[0] for c in record.captured if not isinstance(c[0], tuple)]
+        self.tensors = [target(ref, leaves) for ref in refs]
+        mappings = [c.of for c in record.changes if c.kind in ("item", "number")]
+        self.mappings = list({id(m): m for m in mappings}.values())
+
+    def settle(self) -> None:
+        """Bring state into the places where programs find it."""
+        for prepare in self._prepare:
+            prepare()
+
+    def read(self) -> Any:
+        """Return all there is. A Tensor's arrays are never written into: no copies."""
+        self.settle()
+        kept = []
+        for t in self.tensors:
+            kept.append((t._value, t._grad, None if t._grad is None else t._grad._value))
+        return kept, [dict(m) for m in self.mappings]
+
+    def write(self, kept: Any) -> None:
+        """Put back what `read` returned."""
+        values, entries = kept
+        for t, (value, grad, inner) in zip(self.tensors, values, strict=True):
+            t._value, t._grad = value, grad
+            if grad is not None:
+                grad._value = inner
+        for mapping, own in zip(self.mappings, entries, strict=True):
+            mapping.clear()
+            mapping.update(own)
+
+    def state(self, kept: Any) -> State:
+        """Return what `read` returned as labelled arrays and numbers."""
+        values, entries = kept
+        found: State = []
+        for t, (value, _, grad) in zip(self.tensors, values, strict=True):
+            found += [(f"the value of a Tensor of shape {t.shape}", value)]
+            found += [(f"the gradient of a Tensor of shape {t.shape}", grad)]
+        for own in entries:
+            found += [(f"the state {k!r}", x) for k, x in own.items()]
+        return found
+
+
+def _results(nest: Any) -> State:
+    leaves = flatten(nest)[0]
+    return [
+        (f"result {i}", x._value if isinstance(x, Tensor) else x) for i, x in enumerate(leaves)
+    ]
+
+
+def _difference(a: Any, b: Any) -> str:
+    """Describe how b differs from a; an empty string if it does not."""
+    if not hasattr(a, "shape") or not hasattr(b, "shape"):
+        near = isinstance(a, float) and isinstance(b, float) and math.isclose(a, b, rel_tol=1e-9)
+        same = a is b or near or (type(a) is type(b) and not hasattr(a, "shape") and _equal(a, b))
+        return "" if same else f"{b!r} instead of {a!r}"[:200]
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return f"{b.dtype}{list(b.shape)} instead of {a.dtype}{list(a.shape)}"
+    flat, other = a.reshape(-1).tolist(), b.reshape(-1).tolist()
+    allowed = TOLERANCES.get(a.dtype.name, 0.0) * max(map(abs, _finite(flat)), default=0.0)
+    for i, (x, y) in enumerate(zip(flat, other, strict=True)):
+        if x != y and not (x != x and y != y) and not abs(x - y) <= allowed:
+            return f"{y!r} instead of {x!r} at element {i} of shape {tuple(a.shape)}"
+    return ""
+
+
+def _equal(a: Any, b: Any) -> bool:
+    try:
+        return bool(a == b)
+    except Exception:  # a foreign object's own comparison
+        return False
+
+
+def _finite(numbers: list[Any]) -> Iterator[float]:
+    return (x for x in numbers if math.isfinite(x))
