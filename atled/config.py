@@ -24,7 +24,7 @@ class _Settings:
 
 
 class _Changes:
-    modules = 0  # how often what a Module is made of has changed, see `core/guard.py`
+    modules = 0  # how often what Modules are made of, or a hook, changed; see `core/guard.py`
 
 
 changes = _Changes()

@@ -180,7 +180,7 @@ class Compiled:
             for undo in trace.failed:
                 undo()
             raise
-        return Prepared(key, environment, record, pinned, pullback)
+        return Prepared(key, environment, record, pinned, pullback, leaves)
 
     def _warn_of_traces(self, leaves: Any, key: Any) -> None:
         if self._traces <= PATIENCE or "traces" in self._warned:

@@ -158,7 +158,7 @@ class _Kernel:
             self._vector_rows(counts[-1])
         else:
             self._passes()
-        head = f"define internal void @NAME({names}, i64 %begin, i64 %end, ptr %scratch) {{"
+        head = f"define internal void @NAME({names}, i64 %begin, i64 %end, ptr %scratch) noinline nounwind {{"
         text = "\n".join([
             head, "entry:", self.entry.text(),
             "  %some = icmp slt i64 %begin, %end",

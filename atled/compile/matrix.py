@@ -1,13 +1,8 @@
-"""Matrix products of known sizes: kernels for small ones, a call of a BLAS for large ones.
+"""Matrix products of known sizes: our kernels for small ones, a call of a BLAS for large ones.
 
 `product` returns a function ``void name(ptr a, ptr b, ptr c)`` for C = A·B or C += A·B, where C has
-its columns side by side and A and B have any strides that have a one in them. What one element of
-C adds up, and in which order, depends on the sizes alone, never on the number of threads.
-
-The kernels keep a tile of C in registers (rows times vectors of columns) and run once along k for
-it, broadcasting elements of A and loading vectors of B; see K. Goto and R. van de Geijn, "Anatomy
-of high-performance matrix multiplication", ACM TOMS 34 (2008). Packing, which that paper is about,
-is left out where B's rows are in order: what is small enough for these kernels is in the cache.
+its columns side by side, and A and B have rows or columns side by side. What one element of C adds
+up, and in which order, depends on the sizes alone, never on the number of threads.
 """
 
 from functools import lru_cache
@@ -16,8 +11,7 @@ from typing import NamedTuple
 
 from atled.compile import blas
 from atled.compile.flow import Body
-from atled.compile.ir import F32, F64, Type
-from atled.compile.native import host
+from atled.compile.tiles import Product, dots, tiles
 
 __all__ = ["Block", "Divided", "Product", "blocks", "divided", "product"]
 
@@ -25,39 +19,6 @@ POINTERS = "ptr %a, ptr %b, ptr %c"
 RANGE = "i64 %begin, i64 %end"
 LONGEST = 1024  # along k, for one of our kernels
 BLOCK = 2_500_000  # multiplications that one block has at least: about 50 µs
-
-
-class Product(NamedTuple):
-    """C = A·B, or C += A·B: (m, k) times (k, n), strides in elements; C's columns are adjacent."""
-
-    m: int
-    n: int
-    k: int
-    dtype: str
-    a_row: int
-    a_column: int
-    b_row: int
-    b_column: int
-    c_row: int
-    accumulate: bool = False
-
-    @property
-    def type(self) -> Type:
-        """Type of an element."""
-        return F32 if self.dtype == "float32" else F64
-
-    @property
-    def lanes(self) -> int:
-        """Elements of a vector on this machine."""
-        return host().vector_bytes * 8 // self.type.bits
-
-    @property
-    def name(self) -> str:
-        """Name of the function, the same for equal products."""
-        fields = [self.m, self.n, self.k, *self[4:9]]
-        return f"{self.dtype[0]}{self.type.bits}_{'add' if self.accumulate else 'product'}_" + (
-            "_".join(str(field).replace("-", "m") for field in fields)
-        )
 
 
 class Block(NamedTuple):
@@ -97,10 +58,16 @@ def product(p: Product) -> tuple[str, str, frozenset[str]]:
 
 
 def _kernel(body: Body, p: Product) -> None:
-    if p.b_column != 1 and p.m < 8 and p.a_column == 1:
-        _dots(body, p)
+    """Write one of our kernels.
+
+    To add up the lanes of sums along k costs about 45 cycles for 16 elements of C, to pack B some
+    6/m of the time. With dots the smaller matrix is read over and over: 32 KB of it at most.
+    """
+    small = min(p.m, p.n) * p.k * p.type.bits // 8 <= 2**15
+    if p.b_column != 1 and p.a_column == 1 and (p.m < 8 or (p.k > 8 * p.m and small)):
+        dots(body, p)
     else:
-        _tiles(body, p)
+        tiles(body, p)
 
 
 def _in_turn(body: Body, p: Product, name: str) -> list[str]:
@@ -247,237 +214,3 @@ def divided(p: Product) -> Divided:
     texts = {first[0]: first[1], last[0]: last[1]}
     texts[name] = body.function(name, f"{POINTERS}, {RANGE}")
     return Divided(name, texts, frozenset(body.declarations), len(parts))
-
-
-# -- tiles -----------------------------------------------------------------------------------
-
-
-def _registers() -> int:
-    """Return how many vector registers there are."""
-    wide = host().vector_bytes == 64 or host().triple.startswith(("aarch64", "arm64"))
-    return 32 if wide else 16
-
-
-@lru_cache(None)
-def _tile_shape(m: int, vectors: int, registers: int, large: bool) -> tuple[int, int]:
-    """Return rows and vectors of a tile: the shortest text among those that are about the fastest.
-
-    A step along k costs a tile its multiplications, or its loads where they are more, or the wait
-    for the last multiplication to end (4 cycles). LLVM takes 20 to 30 µs for each instruction.
-    """
-
-    def time(tile: tuple[int, int]) -> float:
-        return sum(
-            row_blocks * column_blocks * max(r * v + 1.5, 0.75 * (r + v), 4.0)
-            for r, row_blocks in _parts(m, tile[0])
-            for v, column_blocks in _parts(vectors, tile[1])
-        )
-
-    def text(tile: tuple[int, int]) -> int:
-        return sum(
-            r * v + 4 * r + 2 * v
-            for r, _ in _parts(m, tile[0])
-            for v, _ in _parts(vectors, tile[1])
-        )
-
-    rows, width = range(1, min(m, 14) + 1), range(1, min(vectors, 4) + 1)
-    tiles = [(r, v) for r in rows for v in width if r * v + v + 1 <= registers]
-    fastest = min(map(time, tiles)) * (1.02 if large else 1.06)
-    return min((tile for tile in tiles if time(tile) <= fastest), key=text)
-
-
-def _parts(whole: int, part: int) -> list[tuple[int, int]]:
-    """Return (size, count) of full parts and of the rest."""
-    return [(s, c) for s, c in ((part, whole // part), (whole % part, 1)) if s and c]
-
-
-def _tiles(body: Body, p: Product) -> None:
-    """Write C as panels of columns, and these tile by tile."""
-    rows, width = _tile_shape(p.m, ceil(p.n / p.lanes), _registers(), p.m * p.n * p.k > 96**3)
-    width *= p.lanes
-    buffer = ""
-    if p.b_column != 1:
-        buffer = body.emit(f"alloca [{p.k * width} x {p.type}], align 64")
-    at = 0
-    for size, count in _parts(p.n, width):
-        with body.loop(at, at + size * count, size) as columns:
-            start = body.emit(f"mul i64 {columns.index}, {p.b_column}")
-            b, panel = body.offset("%b", start, p.type), p
-            if buffer:
-                panel, b = _packed(body, p, b, size, buffer), buffer
-            _row_blocks(body, panel, rows, size, b, body.offset("%c", columns.index, p.type))
-        at += size * count
-
-
-def _row_blocks(body: Body, p: Product, rows: int, columns: int, b: str, c: str) -> None:
-    """Write a panel of columns, of B at `b` and of C at `c`."""
-    a = "%a"
-    for size, count in _parts(p.m, rows):
-        if count == 1:
-            _tile(body, p, size, columns, a, b, c)
-            a = body.offset(a, size * p.a_row, p.type)
-            c = body.offset(c, size * p.c_row, p.type)
-            continue
-        with body.loop(0, count, 1, [("ptr", a), ("ptr", c)]) as block:
-            _tile(body, p, size, columns, block.values[0], b, block.values[1])
-            block.following[0] = body.offset(block.values[0], size * p.a_row, p.type)
-            block.following[1] = body.offset(block.values[1], size * p.c_row, p.type)
-        a, c = block.following
-
-
-def _tile(body: Body, p: Product, rows: int, columns: int, a: str, b: str, c: str) -> None:
-    """Write one tile: `rows` times `columns` of C, in registers while k runs."""
-    vector = Type(p.type.scalar, p.lanes)
-    widths = [min(p.lanes, columns - at) for at in range(0, columns, p.lanes)]
-    sums = ["zeroinitializer"] * (rows * len(widths))
-
-    def step(a: str, b: str, sums: list[str], k: int) -> list[str]:
-        right = [
-            body.load(vector, body.offset(b, k * p.b_row + j * p.lanes, p.type), width)
-            for j, width in enumerate(widths)
-        ]
-        result = []
-        for i in range(rows):
-            place = body.offset(a, i * p.a_row + k * p.a_column, p.type)
-            left = body.splat(vector, body.load(p.type, place))
-            own = sums[i * len(widths) : (i + 1) * len(widths)]
-            result += [
-                body.multiply_add(vector, left, x, y) for x, y in zip(right, own, strict=True)
-            ]
-        return result
-
-    unroll = next(u for u in (4, 2, 1) if u * len(sums) <= 12 or u == 1)
-    turns, rest = divmod(p.k, unroll)
-    if turns > 1:
-        values: list[tuple[Type | str, str]] = [("ptr", a), ("ptr", b)]
-        with body.loop(0, turns, 1, values + [(vector, s) for s in sums]) as loop:
-            (a_now, b_now), now = loop.values[:2], loop.values[2:]
-            for k in range(unroll):
-                now = step(a_now, b_now, now, k)
-            a_next = body.offset(a_now, unroll * p.a_column, p.type)
-            b_next = body.offset(b_now, unroll * p.b_row, p.type)
-            loop.following[:] = [a_next, b_next, *now]
-        (a, b), sums = loop.following[:2], loop.following[2:]
-    else:
-        rest = p.k
-    for k in range(rest):
-        sums = step(a, b, sums, k)
-    for index, value in enumerate(sums):
-        i, j = divmod(index, len(widths))
-        place = body.offset(c, i * p.c_row + j * p.lanes, p.type)
-        _put(body, p, vector, value, place, widths[j])
-
-
-def _put(body: Body, p: Product, vector: Type, value: str, place: str, valid: int) -> None:
-    """Store a vector of sums, or add it to what is there."""
-    if p.accumulate:
-        before = body.load(vector, place, valid)
-        value = body.emit(f"fadd {vector} {before}, {value}")
-    body.store(vector, value, place, valid)
-
-
-# -- B with its columns in order -------------------------------------------------------------
-
-
-def _packed(body: Body, p: Product, b: str, columns: int, buffer: str) -> Product:
-    """Write a panel of B into a buffer by rows; return the product that finds it there.
-
-    B has its columns in order. Squares of 4 by 4 are transposed in registers (8 exchanges for 16
-    elements: no slower than larger squares, and shorter), edges one element at a time.
-    """
-    row, side = ceil(columns / p.lanes) * p.lanes, min(p.lanes, 4)
-    n, k = columns - columns % side, p.k - p.k % side
-
-    def copied(at: tuple[int, int, int], rows: tuple[int, int, int], lanes: int) -> None:
-        kind = Type(p.type.scalar, lanes)
-        with body.loop(*at) as j:
-            column = body.offset(b, body.emit(f"mul i64 {j.index}, {p.b_column}"), p.type)
-            with body.loop(*rows) as i:
-                source = body.offset(column, i.index, p.type)
-                places = [body.offset(source, c * p.b_column, p.type) for c in range(lanes)]
-                target = body.emit(f"mul i64 {i.index}, {row}")
-                target = body.offset(body.offset(buffer, target, p.type), j.index, p.type)
-                values = [body.load(kind, place) for place in places]
-                for r, value in enumerate(_transposed(body, kind, values)):
-                    body.store(kind, value, body.offset(target, r * row, p.type))
-
-    if n and k:
-        copied((0, n, side), (0, k, side), side)
-    if n and k < p.k:
-        copied((0, n, 1), (k, p.k, 1), 1)
-    if n < columns:
-        copied((n, columns, 1), (0, p.k, 1), 1)
-    return p._replace(b_row=row, b_column=1)
-
-
-def _transposed(body: Body, vector: Type, rows: list[str]) -> list[str]:
-    """Transpose a square of vectors, by exchanging halves, quarters and so on of pairs of them."""
-    lanes, half = vector.lanes, vector.lanes // 2
-    while half:
-        upper = [x if not x & half else lanes + (x ^ half) for x in range(lanes)]
-        lower = [x ^ half if not x & half else lanes + x for x in range(lanes)]
-        result = list(rows)
-        for i in (i for i in range(lanes) if not i & half):
-            result[i] = body.shuffle(vector, rows[i], rows[i + half], upper)
-            result[i + half] = body.shuffle(vector, rows[i], rows[i + half], lower)
-        rows, half = result, half // 2
-    return rows
-
-
-def _dots(body: Body, p: Product) -> None:
-    """Write C as sums along k, a vector's lanes of columns at a time; B's columns are in order."""
-    vector = Type(p.type.scalar, p.lanes)
-    with body.loop(0, p.m) as i:
-        a_row = body.offset("%a", body.emit(f"mul i64 {i.index}, {p.a_row}"), p.type)
-        c_row = body.offset("%c", body.emit(f"mul i64 {i.index}, {p.c_row}"), p.type)
-        for columns, count in _parts(p.n, p.lanes):
-            first = 0 if columns == p.lanes else p.n - columns
-            with body.loop(first, first + count * columns, columns) as j:
-                at = body.emit(f"mul i64 {j.index}, {p.b_column}")
-                b = body.offset("%b", at, p.type)
-                sums = _dot_block(body, p, columns, a_row, b)
-                _put(body, p, vector, sums, body.offset(c_row, j.index, p.type), columns)
-
-
-def _dot_block(body: Body, p: Product, columns: int, a: str, b: str) -> str:
-    """Return a vector whose lanes are products of a row of A and columns of B."""
-    vector = Type(p.type.scalar, p.lanes)
-    sums = ["zeroinitializer"] * columns
-
-    def step(k: str, sums: list[str], valid: int) -> list[str]:
-        left = body.load(vector, body.offset(a, k, p.type), valid)
-        place = body.offset(b, k, p.type)
-        return [
-            body.multiply_add(
-                vector,
-                left,
-                body.load(vector, body.offset(place, j * p.b_column, p.type), valid),
-                s,
-            )
-            for j, s in enumerate(sums)
-        ]
-
-    whole = p.k - p.k % p.lanes
-    if whole:
-        with body.loop(0, whole, p.lanes, [(vector, s) for s in sums]) as loop:
-            loop.following[:] = step(loop.index, loop.values, p.lanes)
-        sums = loop.following
-    if p.k > whole:
-        sums = step(str(whole), sums, p.k - whole)
-    return _folded(body, vector, sums)
-
-
-def _folded(body: Body, vector: Type, values: list[str]) -> str:
-    """Return the sums over the lanes of each of some vectors, one in each lane."""
-    values = values + ["zeroinitializer"] * (vector.lanes - len(values))
-    lanes, block = vector.lanes, vector.lanes
-    while block > 1:
-        low = [i for i in range(2 * lanes) if i % block < block // 2]
-        high = [i for i in range(2 * lanes) if i % block >= block // 2]
-        halves = [
-            [body.shuffle(vector, u, v, which) for which in (low, high)]
-            for u, v in zip(values[::2], values[1::2], strict=True)
-        ]
-        values = [body.emit(f"fadd {vector} {x}, {y}") for x, y in halves]
-        block //= 2
-    return values[0]

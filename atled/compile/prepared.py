@@ -41,6 +41,7 @@ class Prepared:
         record: what tracing found.
         pinned: arguments (by number) that are Tensors which the function reaches by itself.
         pullback: its derivative, or None.
+        leaves: the Tensors among the arguments of the call that was traced.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class Prepared:
         record: Record,
         pinned: list[tuple[int, Tensor]],
         pullback: Any,
+        leaves: Leaves,
     ) -> None:
         self.key, self.environment, self.record, self.pullback = key, environment, record, pullback
         self.mode, self.calls = mode(), 0
+        self._repeats = repeats(leaves)
         self._guards, self._prepare = record.guards, record.prepare
         self._pinned, self._captured = pinned, {id(r) for r, *_ in record.captured}
         kept = pullback.residuals if pullback is not None else []
@@ -178,7 +181,7 @@ class Prepared:
         for i, t in self._pinned:
             if leaves[i] is not t:
                 return False
-        if len(leaves) > 1 and len({id(x) for x in leaves}) < len(leaves):
+        if len(leaves) > 1 and repeats(leaves) != self._repeats:
             return False
         if self._pinned:
             pinned = {i for i, _ in self._pinned}
@@ -332,6 +335,12 @@ class Prepared:
         if kind == "tensor":
             return leaves[what] if type(what) is int else what
         return target(reference, leaves) if kind == "grad" else what
+
+
+def repeats(leaves: Leaves) -> list[int] | None:
+    """Return for each argument the first one that is the same; None if all differ."""
+    ids = [id(x) for x in leaves]
+    return None if len(set(ids)) == len(ids) else [ids.index(i) for i in ids]
 
 
 class _Holder:

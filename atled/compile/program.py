@@ -128,7 +128,7 @@ class Program:
 
     def _level(self, name: str, steps: list[Step]) -> tuple[str, int]:
         """Write the function of a level over its shares; return it and their number."""
-        lines = [f"define void @{name}(ptr %frame, i64 %begin, i64 %end, ptr %scratch) {{"]
+        lines = [f"define void @{name}(ptr %frame, i64 %begin, i64 %end, ptr %scratch) noinline nounwind {{"]
         first = 0
         for k, step in enumerate(steps):
             shares = int(max(1, min(SHARES, step.units, step.cost * step.units // SHARE)))

@@ -118,7 +118,7 @@ def copy_step(value: Value, target: Value) -> Step:
     step.declarations = {"declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"}
     w.do(f"call void @llvm.memcpy.p0.p0.i64(ptr %b, ptr %a, i64 {size}, i1 false)")
     step.texts[step.name] = (
-        f"define internal void @{step.name}(ptr %a, ptr %b, i64 %begin, i64 %end, ptr %s) {{\n"
+        f"define internal void @{step.name}(ptr %a, ptr %b, i64 %begin, i64 %end, ptr %s) noinline nounwind {{\n"
         + w.text() + "\n  ret void\n}\n"
     )  # fmt: skip
     step.cost = size / 16
@@ -169,7 +169,7 @@ def _matmul(value: Value, plan: Plan) -> Step:
 def _around(name: str, inner: str, batch: list[int], strides: Any, scalar: str, one: bool) -> str:
     """Write a function over units around that of one product, or of one product's blocks."""
     w = Writer()
-    head = f"\ndefine internal void @{name}(ptr %a, ptr %b, ptr %c, i64 %begin, i64 %end, ptr %s) {{\n"
+    head = f"\ndefine internal void @{name}(ptr %a, ptr %b, ptr %c, i64 %begin, i64 %end, ptr %s) noinline nounwind {{\n"
     if one:
         w.do(f"call void @{inner}(ptr %a, ptr %b, ptr %c, i64 %begin, i64 %end)")
         return head + w.text() + "\n  ret void\n}\n"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from weakref import ref
 
+from atled.config import changes
 from atled.core.apply import apply, as_tensor
 from atled.core.mode import enable_grad
 from atled.core.op import REGISTRY
@@ -312,6 +313,7 @@ class Handle:
 
     def remove(self) -> None:
         """Take the hook away; doing so twice is harmless."""
+        changes.modules += 1
         if self._hook in self._hooks:
             self._hooks.remove(self._hook)
 
@@ -340,6 +342,7 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Handle:
     if node.hooks is None:
         node.hooks = []
     node.hooks.append(run)
+    changes.modules += 1
     node.marked = True
     return Handle(node.hooks, run)
 

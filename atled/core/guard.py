@@ -54,7 +54,8 @@ class Slot:
     """A place that a compiled function reads.
 
     Attributes:
-        kind: "item" of a mapping, "attribute", "cell", or all entries of a "list" or "dict".
+        kind: "item" of a mapping, "attribute", "cell", all entries of a "list" or "dict", or
+            the "hooks" on a Tensor's gradient.
         holder, key: where it is.
         value: what lay there; MISSING for nothing; a copy of a list or dict.
         label: as a user would write it: "model.layers[0].scale".
@@ -74,6 +75,9 @@ class Slot:
             return getattr(self.holder, self.key, MISSING)
         if self.kind == "cell":
             return _content(self.holder)
+        if self.kind == "hooks":
+            node = self.holder._node
+            return () if node is None else tuple(node.hooks or ())
         return dict(self.holder) if self.kind == "dict" else list(self.holder)
 
     def holds(self) -> bool:
@@ -219,6 +223,7 @@ class Environment:
     def _enter(self, x: Any, label: str) -> None:
         if isinstance(x, Tensor):
             self.tensors[id(x)] = x
+            self.watched.append(Slot("hooks", x, None, f"the hooks on {label}"))
         elif isinstance(x, FunctionType):
             self._enter_function(x)
         elif isinstance(x, MethodType):

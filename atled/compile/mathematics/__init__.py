@@ -17,6 +17,7 @@ from collections.abc import Callable
 from atled.compile.ir import Type, Writer
 from atled.compile.mathematics import erf as error_functions
 from atled.compile.mathematics import (
+    division,
     exponential,
     gamma,
     hyperbolic,
@@ -70,6 +71,8 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "erf": error_functions.erf,
     "erfc": error_functions.erfc,
     "pow": power.pow,
+    "floor_divide": division.floor_divide,
+    "remainder": division.remainder,
     "lgamma": gamma.lgamma,
     "digamma": gamma.digamma,
     "hypot": power.hypot,
