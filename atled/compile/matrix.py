@@ -61,9 +61,9 @@ def _kernel(body: Body, p: Product) -> None:
     """Write one of our kernels.
 
     To add up the lanes of sums along k costs about 45 cycles for 16 elements of C, to pack B some
-    6/m of the time. With dots the smaller matrix is read over and over: 32 KB of it at most.
+    6/m of the time. With dots the smaller matrix is read over and over: 64 KB of it at most.
     """
-    small = min(p.m, p.n) * p.k * p.type.bits // 8 <= 2**15
+    small = min(p.m, p.n) * p.k * p.type.bits // 8 <= 2**16
     if p.b_column != 1 and p.a_column == 1 and (p.m < 8 or (p.k > 8 * p.m and small)):
         dots(body, p)
     else:
