@@ -24,7 +24,9 @@ class _Settings:
 
 
 class _Changes:
-    modules = 0  # how often what Modules are made of, or a hook, changed; see `core/guard.py`
+    # How often these were changed, so that a compiled function need not look at each of them:
+    modules = 0  # what Modules are made of, and the hooks on gradients (`core/guard.py`)
+    tracked = 0  # whether a leaf requires a gradient
 
 
 changes = _Changes()

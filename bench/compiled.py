@@ -65,7 +65,8 @@ class Contestant:
         if request["do"] == "make":
             return self._make(request["row"], request["path"])
         work = self._works[request["row"]]
-        return {"seconds": median_time(work.run, request["seconds"], warm_up=0.02)}
+        seconds = median_time(work.run, request["seconds"], warm_up=0.02)
+        return {"seconds": seconds, "note": work.note()}
 
     def _make(self, row: str, path: str) -> dict[str, Any]:
         """Make a row's work, call it, and leave the results in a file."""
@@ -80,7 +81,7 @@ class Contestant:
             result = work.run()
             times.append(time.perf_counter() - start)
         np.savez(path, *work.arrays(result))
-        # What the first calls took more than later ones: some libraries compile twice.
+        # The first call, and what the next ones took longer than usual: some compile twice.
         return {"first": sum(times[:-1]) - (CALLS - 2) * times[-1]}
 
 
@@ -118,12 +119,14 @@ def measure_row(row: str, children: dict[str, Child], folder: str, rounds: int,
     taking_part = [n for n in children if "first" in made[n]]
     times: dict[str, list[float]] = {n: [] for n in taking_part}
     missing = {n: reply for n, reply in made.items() if n not in taking_part}
+    notes: dict[str, str] = {}
     for turn in range(rounds):
         first = turn % max(1, len(taking_part))  # each begins a round in turn
         for n in taking_part[first:] + taking_part[:first]:
             reply = children[n].ask(do="measure", row=row, seconds=seconds)
             if "seconds" in reply:
                 times[n].append(reply["seconds"])
+                notes[n] = reply["note"]
             else:
                 missing[n] = reply
     medians = {n: statistics.median(t) for n, t in times.items() if len(t) == rounds}
@@ -132,6 +135,7 @@ def measure_row(row: str, children: dict[str, Child], folder: str, rounds: int,
         "seconds": medians,
         "spread": {n: [min(times[n]), max(times[n])] for n in medians},
         "missing": missing,
+        "notes": {n: note for n, note in notes.items() if note},
         "differing": differing(results),
     }
 
@@ -170,14 +174,16 @@ def print_row(row: str, found: dict[str, Any], names: list[str]) -> None:
         holds = "holds" if faster >= problem.aim else "does not hold"
         fastest = {n: low for n, (low, _) in found["spread"].items()}
         verdict = (
-            f"   {1 / faster:.3f}: {faster:.2f} times faster than {best} "
-            f"({fastest[best] / fastest['atled']:.2f} in the fastest rounds); "
+            f"   {1 / faster:.3g}: {faster:.3g} times faster than {best} "
+            f"({fastest[best] / fastest['atled']:.3g} in the fastest rounds); "
             f"aim {problem.aim:g}: {holds}"
         )
     print(f"{problem.label:{WIDTH}}{cells}{verdict}", flush=True)
     for n, reply in found["missing"].items():
         if "error" in reply:
             print(f"    {n}: {reply['error']}")
+    for n, note in found["notes"].items():
+        print(f"    {n}: {note}")
     for pair, distance in found["differing"].items():
         print(f"    DIFFERENT RESULTS: {pair}, by {distance:.1e}")
 
@@ -193,7 +199,7 @@ def shown(seconds: float) -> str:
 def first_calls(rows: list[str], names: list[str], rounds: int) -> dict[str, Any]:
     """Time the first calls in fresh processes, with an empty disk cache and with a full one."""
     found: dict[str, Any] = {}
-    print("\nfirst call, beyond a later one; fresh processes, empty disk cache / what that left")
+    print("\nfirst call, in a fresh process: with an empty disk cache / with what that left there")
     for row in rows:
         found[row] = {}
         for name in names:

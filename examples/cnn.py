@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from mlp import accuracy, digits, endless
-from training import compiler, parser, train
+from training import parser, train
 
 import atled as at
 from atled import nn
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> float:
     loader = DataLoader(data, batch_size=64, shuffle=True, drop_last=True)
     images, labels = pictures("test", options.side)
 
-    @compiler(options)
+    @at.compile
     def step(x: at.Tensor, y: at.Tensor) -> at.Tensor:
         loss = F.cross_entropy(model(x), y)
         loss.backward()

@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pydoc_data.topics import topics
 
-from training import Row, compiler, parser, train
+from training import Row, parser, train
 
 import atled as at
 from atled import nn
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     places = at.arange(32) * ((len(manual.held_out) - length - 1) // 32)
     held_out = windows(manual.held_out, places, length)
 
-    @compiler(options)
+    @at.compile
     def step(text: at.Tensor, following: at.Tensor) -> at.Tensor:
         loss = loss_of(model, text, following)
         loss.backward()

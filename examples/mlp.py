@@ -8,7 +8,7 @@ Forward pass, gradients and optimizer become one native program, which a call of
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from training import compiler, parser, train
+from training import parser, train
 
 import atled as at
 from atled import nn
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> float:
     loader = DataLoader(TensorDataset(*digits("train")), 32, shuffle=True, drop_last=True)
     images, labels = digits("test")
 
-    @compiler(options)
+    @at.compile
     def step(x: at.Tensor, y: at.Tensor) -> at.Tensor:
         loss = F.cross_entropy(model(x), y)
         loss.backward()

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
+from statistics import median
 from typing import Any
 
 import atled as at
@@ -35,15 +36,7 @@ def parser(
     options.add_argument("--quick", action="store_true", help="a few seconds, to see it work")
     options.add_argument("--checkpoint", default=f"runs/{name}.safetensors", metavar="FILE")
     options.add_argument("--resume", action="store_true", help="go on from the checkpoint")
-    how = options.add_mutually_exclusive_group()
-    how.add_argument("--compile", action="store_true", default=hasattr(at, "compile"))
-    how.add_argument("--eager", action="store_false", dest="compile")
     return options
-
-
-def compiler(options: argparse.Namespace) -> Callable[[Any], Any]:
-    """Return `at.compile`, or with --eager what leaves a function as it is."""
-    return at.compile if options.compile else lambda step: step
 
 
 def train(step: Callable[..., at.Tensor], batches: Iterable[Any], judge: Callable[[], Row],
@@ -65,14 +58,16 @@ def train(step: Callable[..., at.Tensor], batches: Iterable[Any], judge: Callabl
     if options.resume:
         done, losses, rows = load(options.checkpoint, parts)
         print(f"resuming {options.checkpoint} after step {done}")
-    started, first = time.perf_counter(), done
+    times = []
     for batch in islice(batches, max(0, options.steps - done)):
+        started = time.perf_counter()
         losses.append(step(*batch).item())
+        times.append(time.perf_counter() - started)
         done += 1
         if done % options.every == 0:
             rows.append({"step": done, "loss": sum(losses) / len(losses), **judge()})
-            losses = []
-            show(rows[-1], options.steps, (time.perf_counter() - started) / (done - first))
+            show(rows[-1], options.steps, median(times))
+            losses, times = [], []
         if done % options.every == 0 or done == options.steps:
             save(options.checkpoint, parts, (done, losses, rows))
     return rows

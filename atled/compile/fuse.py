@@ -23,10 +23,12 @@ __all__ = ["LIBRARY", "Plan", "View", "pieces_of", "planned", "view_of"]
 
 MOVEMENT = frozenset("reshape permute_dims broadcast_to slice".split())
 # Computed by a routine of their own: never inlined, operands and results in memory.
-LIBRARY = frozenset("""
+LIBRARY = frozenset(
+    """
 matmul conv conv_input conv_weight scatter_nd_add scatter_nd_set cumulative_sum cumulative_prod
 argsort searchsorted call concat
-""".split())
+""".split()
+)
 INLINED = frozenset({"concat", "place"})  # their operands need not lie in memory
 CHEAP = 2.0  # cycles: computing that again is better than a trip through memory
 LARGEST = 400  # members of a kernel
@@ -78,7 +80,9 @@ def pieces_of(value: Value) -> list[Kernel]:
         return [_piece(value, value.inputs[0], [(i[0], i[2]) for i in value.static["index"]])]
     start, axis, found = 0, value.static["axis"], []
     for x in value.inputs:
-        found.append(_piece(value, x, [(start if i == axis else 0, 1) for i in range(len(x.shape))]))
+        found.append(
+            _piece(value, x, [(start if i == axis else 0, 1) for i in range(len(x.shape))])
+        )
         start += x.shape[axis]
     return found
 
@@ -275,7 +279,9 @@ class _Grouping:
         if a.fixed and b.fixed:
             return None
         rows = first.rows if a.fixed else second.rows if b.fixed else None
-        if rows is None or rows < 2 and max(m.size for m in first.members + second.members) > 4096:
+        if rows is None or (
+            rows < 2 and max(m.size for m in first.members + second.members) > 4096
+        ):
             return None
         flexible = second if a.fixed else first
         return rows if all(m.size % rows == 0 for m in flexible.members) else None
@@ -341,4 +347,3 @@ class _Grouping:
     def _needs(self, step: _Step) -> Any:
         found = {self.step_of[x].number: self.step_of[x] for x in step.reads if x in self.step_of}
         return iter([s for s in found.values() if s is not step])
-

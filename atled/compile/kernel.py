@@ -26,7 +26,20 @@ from atled.compile.index import (
 from atled.core.graph import ELEMENTWISE, Value
 from atled.dtypes import DType
 
-__all__ = ["FUSIBLE", "REDUCTIONS", "Expr", "Kernel", "Loops", "Pass", "Store", "accepts", "check", "expressions", "lowered", "read_at"]
+__all__ = [
+    "FUSIBLE",
+    "REDUCTIONS",
+    "Expr",
+    "Kernel",
+    "Loops",
+    "Pass",
+    "Store",
+    "accepts",
+    "check",
+    "expressions",
+    "lowered",
+    "read_at",
+]
 
 Guard = tuple[Affine, int, int]  # low <= affine < high
 REDUCTIONS = frozenset("sum prod max min all any argmax argmin".split())

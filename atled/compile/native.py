@@ -2,12 +2,18 @@
 
 import ctypes
 import os
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import llvmlite.binding as llvm
 
+from atled.compile import cache
+
 __all__ = ["Library", "assembly", "host", "optimised"]
+
+
+PASSES = "1"  # of `optimised`; another number when they change, so that old objects are not used
+LLVM = ".".join(map(str, llvm.llvm_version_info))
 
 
 class Host:
@@ -74,21 +80,61 @@ def assembly(text: str) -> str:
 class Library:
     """Compiled functions, found by name, that live as long as this object.
 
+    The object code comes from the disk cache if this text was compiled for this machine before.
+
     Args:
         text: a module in LLVM's language.
+
+    Attributes:
+        cached: whether the code came from the cache.
     """
 
     def __init__(self, text: str) -> None:
-        module = optimised(text)
-        self._engine = llvm.create_mcjit_compiler(module, host().target_machine())
+        here = host()
+        key = cache.key_of(PASSES, LLVM, here.triple, here.cpu, here.features, text)
+        found = cache.load(key)
+        module = optimised(text) if found is None else llvm.parse_assembly("")
+        module.triple, module.data_layout = here.triple, here.layout
+        self.cached = found is not None
+        self._engine = llvm.create_mcjit_compiler(module, here.target_machine())
+        if found is None:
+            store = partial(_store, key)
+            self._engine.set_object_cache(notify_func=store)
+        else:
+            self._engine.set_object_cache(getbuffer_func=lambda _: found)
         self._engine.finalize_object()
 
     def address(self, name: str) -> int:
-        """Return where a function lies."""
-        return int(self._engine.get_function_address(name))
+        """Return where a function lies.
+
+        Raises:
+            KeyError: the module has no such function.
+        """
+        found = int(self._engine.get_function_address(name))
+        if not found:
+            raise KeyError(f"the compiled module has no function {name!r}")
+        return found
 
     def function(self, name: str, *arguments: Any, result: Any = None) -> Any:
         """Return a function as ctypes calls it, with the GIL released."""
         call = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
         call.library = self
         return call
+
+
+def _store(key: str, module: Any, data: bytes) -> None:
+    cache.store(key, data)
+
+
+def _hold() -> None:
+    _LOCK.__enter__()
+
+
+def _release() -> None:
+    _LOCK.__exit__(None, None, None)
+
+
+# A child that is forked while another thread compiles would inherit llvmlite's lock, held for ever.
+_LOCK: Any = llvm.ffi.lib._lock
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)

@@ -170,91 +170,29 @@ class Prepared:
 
     # -- whether it can be used
 
-    def ready(self, leaves: Leaves) -> bool:
-        """Say whether this program computes the function for these arguments, and read them."""
-        if (modes.enabled, settings.default_dtype, settings.backend) != self.mode:
-            return False
-        return self._same_arguments(leaves) and self._gather(leaves) and self._holds(leaves)
+    def _write_ready(self) -> Any:
+        """Write `ready(leaves)`: whether this program is right for a call; it reads the inputs.
 
-    def _same_arguments(self, leaves: Leaves) -> bool:
-        captured = self._captured
-        for i, t in self._pinned:
-            if leaves[i] is not t:
-                return False
-        if len(leaves) > 1 and repeats(leaves) != self._repeats:
-            return False
-        if self._pinned:
-            pinned = {i for i, _ in self._pinned}
-            return all(i in pinned or id(x) not in captured for i, x in enumerate(leaves))
-        for x in leaves:
-            if id(x) in captured:
-                return False
-        return True
-
-    def _gather(self, leaves: Leaves) -> bool:
-        """Read the inputs into `_arrays`; say whether all are as they were when traced."""
-        for prepare in self._prepare:
-            prepare()
-        seen = self._seen
-        try:
-            for k, i in self._arguments:
-                value = leaves[i]._value
-                if value is not seen[k] and not self._admit(k, value):
-                    return False
-            for k, t in self._tensors:
-                value = t._value
-                if value is not seen[k] and not self._admit(k, value):
-                    return False
-            for k, ref in self._grads:
-                value = (leaves[ref] if type(ref) is int else ref)._grad._value
-                if value is not seen[k] and not self._admit(k, value):
-                    return False
-            for k, mapping, key in self._items:
-                value = mapping[key]
-                if value is not seen[k] and not self._admit(k, value):
-                    return False
-            if self._numbers:
-                self._pack.pack_into(
-                    self._buffer, 0,
-                    *[m[key] if part is None else part(m[key])
-                      for _, m, key, part in self._numbers],
-                )  # fmt: skip
-        except (AttributeError, KeyError, struct.error):  # state that is not there, or no number
-            return False
-        return True
-
-    def _admit(self, k: int, value: Any) -> bool:
-        """Take an array in that was not seen at the last call."""
-        import numpy as np
-
-        shape, dtype = self._kinds[k]
-        if getattr(value, "dtype", None) != dtype or value.shape != shape:
-            return False
-        self._seen[k] = value
-        self._arrays[k] = np.asarray(value, order="C")
-        return True
-
-    def _holds(self, leaves: Leaves) -> bool:
-        for ref in self._tracked:
-            if (leaves[ref] if type(ref) is int else ref)._node is None:
-                return False
-        for ref in self._plain:
-            if (leaves[ref] if type(ref) is int else ref)._node is not None:
-                return False
-        for ref in self._with_grad:
-            if (leaves[ref] if type(ref) is int else ref)._grad is None:
-                return False
-        for ref in self._without_grad:
-            if (leaves[ref] if type(ref) is int else ref)._grad is not None:
-                return False
-        for ref, shape, dtype in self._shapes:
-            value = (leaves[ref] if type(ref) is int else ref)._value
-            if value.shape != shape or value.dtype != dtype:
-                return False
-        for guard in self._guards:
-            if not guard():
-                return False
-        return self.environment.differing() is None
+        What is most often different comes first: shapes, then state, then the rest.
+        """
+        text = Text("def ready(leaves):")
+        count = len(self._leaves)
+        text += f"if len(leaves) != {count}: return False"
+        text += "try:"
+        inner = Text.indented(text)
+        if count:
+            inner += f"{', '.join(f'x{i}' for i in range(count))}, = leaves"
+        self._write_mode(inner)
+        self._write_inputs(inner)
+        self._write_arguments(inner)
+        self._write_facts(inner)
+        write_checks(inner, self.record.fixed, self.record.equal)
+        write_environment(inner, self.environment)
+        for guard in self.record.guards:
+            inner += f"if not {text.name(guard)}(): return False"
+        text += "except missing: return False"
+        text += "return True"
+        return text.function()
 
     def why_not(self, leaves: Leaves, key: Any) -> str:
         """Say what is different from the call that this program was made for."""

@@ -20,8 +20,9 @@ from atled.compile import threads
 from atled.compile.fuse import planned
 from atled.compile.memory import scheduled
 from atled.compile.native import Library
+from atled.compile.routines import steps_of
 from atled.compile.simplify import simplified
-from atled.compile.steps import Step, copy_step, steps_of
+from atled.compile.steps import Step, copy_step
 from atled.core.graph import Graph, Value
 
 __all__ = ["DATA", "Program"]
@@ -128,7 +129,9 @@ class Program:
 
     def _level(self, name: str, steps: list[Step]) -> tuple[str, int]:
         """Write the function of a level over its shares; return it and their number."""
-        lines = [f"define void @{name}(ptr %frame, i64 %begin, i64 %end, ptr %scratch) noinline nounwind {{"]
+        lines = [
+            f"define void @{name}(ptr %frame, i64 %begin, i64 %end, ptr %scratch) noinline nounwind {{"
+        ]
         first = 0
         for k, step in enumerate(steps):
             shares = int(max(1, min(SHARES, step.units, step.cost * step.units // SHARE)))

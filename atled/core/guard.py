@@ -26,7 +26,7 @@ from atled.backends.protocol import NAMESPACES, namespace_of
 from atled.config import changes
 from atled.core.tensor import Tensor
 
-__all__ = ["Environment", "Slot"]
+__all__ = ["MISSING", "Environment", "Slot", "same"]
 
 MISSING = object()
 LONGEST = 1000  # entries of a container that are looked at; of a longer one only its length
@@ -189,12 +189,15 @@ class Environment:
         for slot in self.slots:
             if not slot.holds():
                 return slot
+        return None if self.watched_hold() else next(s for s in self.watched if not s.holds())
+
+    def watched_hold(self) -> bool:
+        """Say whether Modules and hooks are as they were; cheap unless one was changed."""
         if self.version != changes.modules:
-            for slot in self.watched:
-                if not slot.holds():
-                    return slot
+            if not all(slot.holds() for slot in self.watched):
+                return False
             self.version = changes.modules
-        return None
+        return True
 
     def changed(self) -> list[Slot]:
         """Return all slots that have changed."""

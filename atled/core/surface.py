@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, TypeVar
 
-from atled.config import modes
+from atled.config import changes, modes
 from atled.core.apply import apply, as_tensor, replace
 from atled.core.autograd import backward, gradients, register_hook, retain_grad
 from atled.core.kinds import normalize_axes
@@ -365,6 +365,7 @@ def _copy(self: Tensor, source: Any) -> Tensor:
 def _detach_in_place(self: Tensor) -> Tensor:
     """Forget how this Tensor was computed."""
     self._node = None
+    changes.tracked += 1
     return self
 
 

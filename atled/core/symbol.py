@@ -112,7 +112,7 @@ class Number:
 
     def _guarded(self, ask: Callable[[Any], bool], name: str) -> bool:
         again, answer = self.again, ask(self.now)
-        modes.tracing.guard(lambda: ask(again()) == answer)
+        modes.tracing.guard(lambda: ask(again()) == answer, (self.value, name))
         return answer
 
     __hash__ = object.__hash__
@@ -150,19 +150,22 @@ def _number_value(x: Any) -> Value:
     return constant(x, float64 if isinstance(x, float) else int64)
 
 
-def _comparison(function: Callable[..., bool]) -> Any:
+def _comparison(name: str) -> Any:
+    function = getattr(operator, name)
+
     def run(self: Number, other: Any) -> Any:
         if isinstance(other, Symbol):
             return NotImplemented
         ours, theirs, answer = self.again, _again(other), function(self.now, _now(other))
-        modes.tracing.guard(lambda: function(ours(), theirs()) == answer)
+        known = other.value if isinstance(other, Number) else other
+        modes.tracing.guard(lambda: function(ours(), theirs()) == answer, (self.value, name, known))
         return answer
 
     return run
 
 
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
-    setattr(Number, f"__{_name}__", _comparison(getattr(operator, _name)))
+    setattr(Number, f"__{_name}__", _comparison(_name))
 for _name, _op in (
     ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"),
     ("floordiv", "floor_divide"), ("mod", "remainder"), ("pow", "pow"), ("and", "bitwise_and"),

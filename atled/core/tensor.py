@@ -21,7 +21,7 @@ from atled.backends.protocol import (
     load,
     namespace_of,
 )
-from atled.config import modes, settings
+from atled.config import changes, modes, settings
 from atled.core.display import render
 from atled.core.methods import TensorMethods
 from atled.core.tape import Leaf, Node
@@ -145,6 +145,7 @@ class Tensor(TensorMethods):
             if not self.is_leaf:
                 raise GradError("requires_grad cannot be cleared on a result; use .detach()")
             self._node = None
+            changes.tracked += 1
         elif self._node is None:
             if not self.dtype.is_floating_point:
                 raise GradError(
@@ -152,6 +153,7 @@ class Tensor(TensorMethods):
                     "make it with dtype=float32 or use .astype(float32)"
                 )
             self._node = Leaf(self, self._value.shape, self._value.dtype)
+            changes.tracked += 1
         return self
 
     @property

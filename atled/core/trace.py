@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from atled.backends.protocol import NAMESPACES, namespace_of
 from atled.config import modes
 from atled.core.graph import Graph, Value
-from atled.core.guard import Environment
+from atled.core.guard import Environment, same
 from atled.core.symbol import TRACED, Number, Symbol
 from atled.core.tape import Leaf, Node, ancestors
 from atled.core.tensor import Tensor
@@ -92,6 +92,8 @@ class Record(NamedTuple):
         captured: (Tensor, value's shape, dtype, whether it requires a gradient; whether its
             `.grad` is there: None if nobody looked).
         prepare: to be called before the inputs are read.
+        fixed: (mapping, key, value) that must be there still.
+        equal: (key, mappings) in which the numbers must be equal to one another.
     """
 
     inputs: list[tuple[Value, Source]]
@@ -104,6 +106,8 @@ class Record(NamedTuple):
     leaves: list[tuple[Ref, Leaf]]
     captured: list[tuple[Ref, tuple[int, ...], DType, bool, bool | None]]
     prepare: list[Callable[[], Any]]
+    fixed: list[tuple[Any, Any, Any]]
+    equal: list[tuple[Any, list[Any]]]
     trace: "Trace"
 
 
@@ -165,7 +169,10 @@ class Trace:
         self._numbers: dict[Any, Number] = {}
         self._fresh: dict[int, int] = {}
         self._made: list[Tensor] = []
+        self._asked: set[Any] = set()
         self.guards: list[Callable[[], bool]] = []
+        self.fixed: list[tuple[Any, Any, Any]] = []
+        self.equal: list[tuple[Any, list[Any]]] = []
         self.checks: list[tuple[Value, Callable[[], Exception]]] = []
         self.prepare: list[Callable[[], Any]] = []
         self.failed: list[Callable[[], Any]] = []  # to be called if there is no first run
@@ -314,6 +321,21 @@ class Trace:
         made = self._numbers[id(mapping), key, part] = Number(value, now, again)
         return made
 
+    def share(self, mappings: list[Any]) -> None:
+        """Read numbers that are equal in all of some mappings now, as all steps are, as one.
+
+        The program is used while they are equal; it then computes with one of them.
+        """
+        first, *others = mappings
+        for key, x in first.items():
+            if type(x) not in (int, float) or any(same(x, m.get(key)) is False for m in others):
+                continue
+            if all((id(m), key, None) not in self._numbers for m in mappings):
+                made = self.number(first, key)
+                for m in others:
+                    self._numbers[id(m), key, None] = made
+                self.equal.append((key, mappings))
+
     def opened(self, mapping: Any, keys: tuple[Any, ...] | None = None) -> dict[Any, Any]:
         """Return a copy of a mapping to read and to change: arrays are symbols, numbers live.
 
@@ -340,17 +362,16 @@ class Trace:
             value = Value("input", (), {}, tuple(x.shape), xp.dtype_of(x))
             self._sources.append((value, Source("item", mapping, key)))
             return Symbol(value)
-        plain = isinstance(x, (bool, str, tuple, type(None)))
-        self.guards.append(
-            (lambda: mapping.get(key) == x) if plain else lambda: mapping.get(key) is x
-        )
+        self.fixed.append((mapping, key, x))
         return x
 
     # -- answers
 
-    def guard(self, holds: Callable[[], bool]) -> None:
-        """Use the program only while `holds()` is true."""
-        self.guards.append(holds)
+    def guard(self, holds: Callable[[], bool], key: Any = None) -> None:
+        """Use the program only while `holds()` is true; a guard with a known key is left out."""
+        if key is None or key not in self._asked:
+            self._asked.add(key)
+            self.guards.append(holds)
 
     def check(self, condition: Any, error: Callable[[], Exception]) -> None:
         """Let each call raise `error()`, and change nothing, if a traced condition is false."""
@@ -377,7 +398,8 @@ class Trace:
         ends = [(k.ref, k.leaf) for k in self._captured.values() if k.leaf in below]
         return Record(
             self._sources, fresh, structure, results, changes, self.checks, self.guards,
-            ends, [self._facts(k) for k in self._captured.values()], self.prepare, self,
+            ends, [self._facts(k) for k in self._captured.values()], self.prepare, self.fixed,
+            self.equal, self,
         )  # type: ignore[arg-type]  # fmt: skip
 
     def _facts(self, known: _Captured) -> Any:

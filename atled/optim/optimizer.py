@@ -127,18 +127,24 @@ class Optimizer:
         self._unbundle()
         trace.prepare.append(self._unbundle)
         trace.guard(lambda: (groups, params) == (len(self.param_groups), len(self._params)))
+        self._begin_state(present)
+        trace.share([self._slots[i] for i in present] or [{}])
         for group in self.param_groups:
             options = trace.opened(group, tuple(k for k in group if k not in ("params", "_at")))
             for i in sorted({*group["_at"]} & {*present}):
-                p, slot, xp = self._params[i], self._slots[i], self._params[i].backend
-                if not slot:
-                    before = trace.original(p)
-                    slot.update(self._initial(wrap(before), group))
-                    trace.failed.append(slot.clear)
-                s = trace.opened(slot)
+                p, s, xp = self._params[i], trace.opened(self._slots[i]), self._params[i].backend
                 s["step"] = s["step"] + 1
                 g = xp.astype(gradients[i]._value, dtype=p.dtype)
                 p._value = self.update(xp, p._value, g, s, options)
+
+    def _begin_state(self, present: list[int]) -> None:
+        """Make the state of parameters before their first step, for the trace to find."""
+        for group in self.param_groups:
+            for i in {*group["_at"]} & {*present}:
+                if not self._slots[i]:
+                    before = wrap(modes.tracing.original(self._params[i]))
+                    self._slots[i].update(self._initial(before, group))
+                    modes.tracing.failed.append(self._slots[i].clear)
 
     def _initial(self, p: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
         with p.backend.quiet():

@@ -21,10 +21,18 @@ def work(problem: Problem, variant: str) -> Work:
     if variant == "compile" and not hasattr(at, "compile"):
         raise Absent("this atled has no compile")
     compiled: Callable[..., Any] = at.compile if variant == "compile" else lambda f: f
-    if problem.kind in models.MODELS:
-        return _training(problem, compiled)
-    made = {"map": _map, "hessian": _hessian, "recurrence": _recurrence}[problem.kind]
+    made = _training if problem.kind in models.MODELS else DERIVATIVES[problem.kind]
     return made(problem, compiled)
+
+
+def _work(f: Any, inputs: Any, arrays: Callable[[Any], list[np.ndarray]]) -> Work:
+    """Return the work of calling f; if it is compiled, the note tells of what ran eagerly."""
+
+    def note() -> str:
+        stats = f.stats() if hasattr(f, "stats") else None
+        return f"{stats.eager} of {stats.calls} calls ran eagerly" if stats and stats.eager else ""
+
+    return Work(lambda: f(*inputs), arrays, note)
 
 
 def _training(problem: Problem, compiled: Callable[..., Any]) -> Work:
@@ -45,19 +53,19 @@ def _training(problem: Problem, compiled: Callable[..., Any]) -> Work:
         optimizer.zero_grad()
         return loss
 
-    x, y = (at.asarray(a) for a in problem.inputs())
+    inputs = [at.asarray(a) for a in problem.inputs()]
 
     def arrays(loss: Any) -> list[np.ndarray]:
         moved = zip(model.parameters(), start, strict=True)
         return [_numpy(loss), *[_numpy(p) - w for p, w in moved]]
 
-    return Work(lambda: step(x, y), arrays)
+    return _work(step, inputs, arrays)
 
 
 def _map(problem: Problem, compiled: Callable[..., Any]) -> Work:
     a, b = (at.tensor(v, requires_grad=True) for v in problem.inputs())
     gradients = compiled(lambda a, b: at.autograd.grad(models.map_sum(at, a, b), (a, b)))
-    return Work(lambda: gradients(a, b), _as_arrays)
+    return _work(gradients, (a, b), _as_arrays)
 
 
 def _hessian(problem: Problem, compiled: Callable[..., Any]) -> Work:
@@ -70,15 +78,17 @@ def _hessian(problem: Problem, compiled: Callable[..., Any]) -> Work:
         (g,) = at.autograd.grad(models.rosenbrock(copies).sum(), (copies,), create_graph=True)
         return at.autograd.grad((g * at.eye(n)).sum(), (copies,))
 
-    x, f = at.asarray(value), compiled(hessian)
-    return Work(lambda: f(x), _as_arrays)
+    return _work(compiled(hessian), (at.asarray(value),), _as_arrays)
 
 
 def _recurrence(problem: Problem, compiled: Callable[..., Any]) -> Work:
     (value,) = problem.inputs()
     x = at.tensor(value, requires_grad=True)
     derivative = compiled(lambda x: at.autograd.grad(models.recurrence(at, x), (x,)))
-    return Work(lambda: derivative(x), _as_arrays)
+    return _work(derivative, (x,), _as_arrays)
+
+
+DERIVATIVES = {"map": _map, "hessian": _hessian, "recurrence": _recurrence}
 
 
 def _as_arrays(results: Any) -> list[np.ndarray]:

@@ -28,10 +28,12 @@ class Work:
         run: makes one call; the result is there when it returns.
         arrays: from what `run` returned last to NumPy arrays that all contestants share: the
             loss and how far each parameter has moved, or derivatives.
+        note: says after the measurements what a reader of the times has to know.
     """
 
     run: Callable[[], object]
     arrays: Callable[[object], list[np.ndarray]]
+    note: Callable[[], str] = lambda: ""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from atled.compile.ir import Type, Writer
 from atled.compile.mathematics import erf as error_functions
 from atled.compile.mathematics import (
     division,
+    erfinv,
     exponential,
     gamma,
     hyperbolic,
@@ -71,6 +72,7 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "erf": error_functions.erf,
     "erfc": error_functions.erfc,
     "pow": power.pow,
+    "erfinv": erfinv.erfinv,
     "floor_divide": division.floor_divide,
     "remainder": division.remainder,
     "lgamma": gamma.lgamma,

@@ -23,7 +23,7 @@ from atled.compile.mathematics.values import (
     two_product,
 )
 
-__all__ = ["erf", "erfc", "erfc_core"]
+__all__ = ["erf", "erfc", "erfc_parts"]
 
 # erf x / x - 1 in x², for |x| < 0.93 in float32, 1 in float64
 NEAR = {
@@ -69,6 +69,12 @@ def erf_single(x: Value) -> Value:
 
 def erfc_core(t: Value) -> Value:
     """Return erfc t in float64, for 0.5 <= t < 27.5."""
+    y, _, n = erfc_parts(t)
+    return scale(y, n)
+
+
+def erfc_parts(t: Value) -> tuple[Value, Value, Value]:
+    """Return y, p and n, for 0.5 <= t < 27.5: erfc t = y·2ⁿ, e^(-t²) = p·2ⁿ."""
     above, below = t - 4.0, t + 4.0
     q = above / below
     constant, rest = SCALED_CONSTANT
@@ -82,7 +88,7 @@ def erfc_core(t: Value) -> Value:
     inverse = 1.0 / d
     y = top * inverse
     left = fma(-y, d_rest, fma(-y, d, top) + top_rest)
-    return scale(fma(left, inverse, y), n)
+    return fma(left, inverse, y), power, n
 
 
 def erf_double(x: Value) -> Value:

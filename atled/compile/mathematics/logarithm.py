@@ -29,7 +29,18 @@ from atled.compile.mathematics.values import (
     two_sum,
 )
 
-__all__ = ["ends", "log", "log1p", "log1p_parts", "log2", "log10", "log_parts", "positive_log", "split", "with_exponent"]
+__all__ = [
+    "ends",
+    "log",
+    "log1p",
+    "log1p_parts",
+    "log2",
+    "log10",
+    "log_parts",
+    "positive_log",
+    "split",
+    "with_exponent",
+]
 
 # (log(1 + f) - f + f²/2) / f³
 LOG = [

@@ -1,0 +1,168 @@
+"""What the tests of compiled programs share: a traced graph, and a program held against NumPy.
+
+`compared` puts one graph through everything at once: the verifier before and after
+simplification, the text form and back, and the program's results against those of the same graph
+computed operation by operation.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import atled as at
+from atled.backends.protocol import load
+from atled.compile.interpret import perform
+from atled.compile.program import Program
+from atled.compile.simplify import simplified
+from atled.core.graph import Graph, Value, parse, verify
+from atled.core.guard import Environment
+from atled.core.tensor import Tensor
+from atled.core.trace import Trace
+from atled.testing import TOLERANCES
+from atled.tree import flatten
+
+__all__ = ["compared", "examined", "graph_of", "reference", "same_bits", "traced"]
+
+Array = Any  # a numpy.ndarray
+
+
+def traced(function: Callable[..., Any], *operands: Tensor) -> tuple[Graph, list[Array]]:
+    """Trace a function of Tensors; return its graph and what to run it on.
+
+    Outputs are the Tensors of the result, in order, and then what each call would check.
+    """
+    leaves = list(dict.fromkeys(operands))
+    with Trace(Environment(_nothing, []), leaves) as trace:
+        results = [x for x in flatten(function(*operands))[0] if isinstance(x, Tensor)]
+        outputs = [x._value.value for x in results]
+        record = trace.finish(None)
+    outputs += [value for value, _ in record.checks]
+    graph = Graph([value for value, _ in record.inputs], outputs)
+    given = []
+    for _, (_, of, *_) in record.inputs:
+        source = leaves[of] if isinstance(of, int) else of
+        given.append(np.asarray(source.numpy() if isinstance(source, Tensor) else source))
+    return graph, given
+
+
+def _nothing() -> None:
+    """Reach no Tensor."""
+
+
+def graph_of(*outputs: Value) -> Graph:
+    """Return the graph of some values; its inputs in the order in which they are met."""
+    inputs = dict.fromkeys(v for v in Graph([], outputs).values if v.op == "input")
+    return Graph(list(inputs), outputs)
+
+
+def examined(graph: Graph) -> Graph:
+    """Return a graph that is well formed, is its own text, and stays so when simplified."""
+    verify(graph)
+    assert parse(str(graph)) == graph
+    simple = verify(simplified(graph))
+    assert parse(str(simple)) == simple
+    assert [(v.shape, v.dtype) for v in simple.outputs] == [
+        (v.shape, v.dtype) for v in graph.outputs
+    ]
+    return simple
+
+
+def reference(graph: Graph, arrays: Sequence[Array]) -> tuple[list[Array], list[float]]:
+    """Compute a graph with NumPy, one operation after another.
+
+    Returns:
+        The outputs; and for each the largest finite number that it was computed from, at least 1:
+        what rounding errors are measured by.
+    """
+    xp = load("numpy")
+    known: dict[Value, Array] = dict(zip(graph.inputs, arrays, strict=True))
+    scale: dict[Value, float] = {}
+    with np.errstate(all="ignore"):
+        for v in graph.values:
+            if v not in known:
+                y = perform(v, xp, [known[x] for x in v.inputs])
+                known[v] = np.asarray(y, v.dtype.name)
+                assert known[v].shape == v.shape, f"{v!r} is {known[v].shape} in NumPy"
+            scale[v] = max([_largest(known[v]), *[scale[x] for x in v.inputs]])
+    return [known[v] for v in graph.outputs], [scale[v] for v in graph.outputs]
+
+
+def _largest(y: Array) -> float:
+    if y.dtype.kind != "f" or not y.size:
+        return 1.0
+    finite = np.abs(y[np.isfinite(y)].astype(np.float64))
+    return max(1.0, float(finite.max(initial=0.0)))
+
+
+def compared(graph: Graph, arrays: Sequence[Array], program: Program | None = None) -> Program:
+    """Compile a graph, run it twice, and compare with NumPy; return the program.
+
+    Floats may differ by the tolerance of their dtype, relative to the largest number that they
+    were computed from; everything else, and NaN and infinity, must be the same. Where float32
+    falls short of that, the program may be as far from the result in float64 as NumPy is itself.
+    """
+    examined(graph)
+    arrays = [np.asarray(x) for x in arrays]
+    before = [x.copy() for x in arrays]
+    program = program or Program(graph)
+    expected, scales = reference(graph, arrays)
+    for _ in range(2):  # the second run finds an arena that is not fresh
+        found = program.run(list(arrays))
+        for kept, x in zip(before, arrays, strict=True):
+            same_bits(kept, x, "an input was written")
+        for i, (a, b, scale) in enumerate(zip(found, expected, scales, strict=True)):
+            if _differs(a, b, scale) and not _as_good(graph, before, i, a, b):
+                raise AssertionError(_description(graph, i, a, b))
+    return program
+
+
+def _differs(a: Array, b: Array, scale: float) -> bool:
+    assert a.shape == b.shape, f"{a.shape} instead of {b.shape}"
+    assert a.dtype == b.dtype, f"{a.dtype} instead of {b.dtype}"
+    if a.dtype.kind != "f":
+        return not np.array_equal(a, b)
+    if not np.array_equal(np.isnan(a), np.isnan(b)):
+        return True
+    finite = np.isfinite(b)
+    if not np.array_equal(a[~finite & ~np.isnan(b)], b[~finite & ~np.isnan(b)]):
+        return True
+    return bool(_error(a[finite], b[finite]) > TOLERANCES[a.dtype.name].rtol * scale)
+
+
+def _error(a: Array, b: Array) -> float:
+    return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0.0))
+
+
+def _as_good(graph: Graph, arrays: Sequence[Array], i: int, a: Array, b: Array) -> bool:
+    """Say whether a float32 result is about as near to that of float64 as NumPy's own."""
+    if a.dtype != np.float32 or not np.isfinite(b).all() or not np.isfinite(a).all():
+        return False
+    text = str(graph).replace("float32", "float64")
+    wide = [x.astype(np.float64) if x.dtype == np.float32 else x for x in arrays]
+    exact = reference(parse(text), wide)[0][i]
+    return _error(a, exact) <= 4 * _error(b, exact)
+
+
+def _description(graph: Graph, i: int, a: Array, b: Array) -> str:
+    with np.errstate(all="ignore"):
+        apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    apart = np.where((a == b) | ((a != a) & (b != b)), 0.0, np.where(apart == apart, apart, np.inf))
+    worst = np.unravel_index(int(np.argmax(apart)), a.shape)
+    return (
+        f"output {i}, {graph.outputs[i]!r}: {a[worst]!r} instead of {b[worst]!r} at {worst}, "
+        f"{np.count_nonzero(apart)} of {a.size} differ, in\n{graph}\nsimplified\n{simplified(graph)}"
+    )
+
+
+def same_bits(a: Array, b: Array, what: str = "results differ") -> None:
+    """Raise unless two arrays have the same bits."""
+    assert a.shape == b.shape
+    assert a.dtype == b.dtype
+    assert np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes(), what
+
+
+def tensors(*arrays: Array) -> list[Tensor]:
+    """Return Tensors of arrays; those of floats want gradients."""
+    found = [at.asarray(np.asarray(a)) for a in arrays]
+    return [t.requires_grad_() if t.dtype.is_floating_point else t for t in found]
