@@ -25,6 +25,7 @@ from atled.compile.native import host
 __all__ = ["Convolution", "forward", "input_gradient", "weight_gradient"]
 
 PATCHES = 384 * 1024  # bytes of patches at most, where one row of the result needs no more
+NEAR = 64 * 1024  # bytes of patches at most that are added to the image at once
 PARTIALS = 8  # sums over images of which the gradient of the weights is made
 
 
@@ -113,6 +114,13 @@ class Convolution:
         return max(fits, default=1)
 
     @property
+    def near(self) -> int:
+        """Channels whose patches are made at once where they are read once: a divisor of all."""
+        row = prod(self.kernel) * self.columns * self.size
+        fits = [i for i in range(1, self.inputs + 1) if not self.inputs % i and i * row <= NEAR]
+        return max(fits, default=1)
+
+    @property
     def columns(self) -> int:
         """Columns of a matrix of patches: places of the result in a block."""
         return self.rows * prod(self.out[1:])
@@ -151,6 +159,7 @@ def forward(c: Convolution) -> Kernel:
     p = Product(c.outputs, c.columns, c.depth, c.dtype, c.depth, 1,
                 places if c.is_plain else c.columns, 1, places)  # fmt: skip
     multiply = write.product(p)
+    write.prepare()
     with body.loop("%begin", "%end") as unit:
         group = body.emit(f"urem i64 {unit.index}, {c.groups}")
         w = body.offset("%w", body.place((group, c.outputs * c.depth)), c.type)
@@ -165,10 +174,11 @@ def forward(c: Convolution) -> Kernel:
 
 def input_gradient(c: Convolution) -> Kernel:
     """Return ``(ptr g, ptr w, ptr x, i64 begin, i64 end, ptr scratch)``: conv_input of g and w."""
-    places = prod(c.out)
-    write = _Unit(c)
+    places, part = prod(c.out), c.inputs if c.is_plain else c.near
+    write = _Unit(c, part)
     body = write.body
-    p = Product(c.depth, c.columns, c.outputs, c.dtype, 1, c.depth, places, 1,
+    rows = part * prod(c.kernel)
+    p = Product(rows, c.columns, c.outputs, c.dtype, 1, c.depth, places, 1,
                 places if c.is_plain else c.columns)  # fmt: skip
     multiply = write.product(p)
     with body.loop("%begin", "%end") as unit:
@@ -181,10 +191,12 @@ def input_gradient(c: Convolution) -> Kernel:
             body.do(f"call void @{multiply}(ptr {w}, ptr {g}, ptr {x})")
         else:
             body.zero(x, image * c.size)
-            with body.nest(c.out[0] // c.rows) as (block,):
-                part = body.offset(g, body.place((block, c.columns)), c.type)
-                body.do(f"call void @{multiply}(ptr {w}, ptr {part}, ptr {write.second})")
-                write.add_patches(x, block)
+            with body.nest(c.out[0] // c.rows, c.inputs // part) as (block, at):
+                w_part = body.offset(w, body.place((at, rows)), c.type)
+                g_part = body.offset(g, body.place((block, c.columns)), c.type)
+                x_part = body.offset(x, body.place((at, part * prod(c.spatial))), c.type)
+                body.do(f"call void @{multiply}(ptr {w_part}, ptr {g_part}, ptr {write.second})")
+                write.add_patches(x_part, block)
     return write.kernel(f"{c.name}_input", "ptr %g, ptr %w, ptr %x")
 
 
@@ -201,6 +213,7 @@ def weight_gradient(c: Convolution) -> Kernel:
     p = Product(c.depth, c.outputs, c.columns, c.dtype, places if c.is_plain else c.columns, 1,
                 1, places, c.outputs, accumulate=True)  # fmt: skip
     multiply = write.product(p)
+    write.prepare()
     whole = c.groups * c.depth * c.outputs
     with body.loop("%begin", "%end") as share:
         mine = body.offset("%partials", body.place((share.index, whole)), c.type)
@@ -280,12 +293,13 @@ class _Unit:
         first, second: registers of two parts of scratch: the window, and the patches.
     """
 
-    def __init__(self, c: Convolution) -> None:
+    def __init__(self, c: Convolution, channels: int = 0) -> None:
         self.c = c
+        self.channels = channels or c.inputs  # that scratch has room for
         self.body = Body()
         self._texts: dict[str, str] = {}
         self._channel = prod(c.window)  # elements of a channel of the window
-        window = (c.inputs * self._channel + c.slack) * c.size
+        window = (self.channels * self._channel + c.slack) * c.size
         self._window = -(-window // 64) * 64
         self.first = "%scratch"
         self.second = self.body.offset("%scratch", self._window // c.size, c.type)
@@ -301,7 +315,7 @@ class _Unit:
         """Return the finished function."""
         c = self.c
         text = self.body.function(name, f"{pointers}, {matrix.RANGE}, ptr %scratch")
-        patches = 0 if c.is_plain else (c.depth * c.columns + c.lanes) * c.size
+        patches = (self.channels * prod(c.kernel) * c.columns + c.lanes) * c.size
         return Kernel(
             [(name, c.units)],
             {**self._texts, name: text},
@@ -316,15 +330,12 @@ class _Unit:
         c, body = self.c, self.body
         if c.is_plain:
             return x
+        self._fill_window(x, block)
         step, vector = c.stride[-1], Type(c.type.scalar, c.lanes)
         wide = Type(c.type.scalar, c.lanes * step)
-        with self._window_rows(block) as (window, row):
-            body.zero(window, prod(c.window[1:]) * c.size)
-            with body.when(self._is_inside(row)), self._lines(window, x, row) as (target, source):
-                body.copy(target, source, c.spatial[-1] * c.size)
         with self._patch_rows() as (window, patch):
             if step == 1:
-                body.copy(patch, window, c.out[-1] * c.size)
+                body.move(vector, patch, window, c.out[-1], beyond=True)
             else:
                 with body.loop(0, c.out[-1], c.lanes) as at:
                     source = body.offset(window, body.place((at.index, step)), c.type)
@@ -332,6 +343,23 @@ class _Unit:
                     every = body.shuffle(wide, values, "poison", list(range(0, wide.lanes, step)))
                     body.store(vector, every, body.offset(patch, at.index, c.type))
         return self.second
+
+    def prepare(self) -> None:
+        """Set the window to zero, once a call: its borders stay so."""
+        if not self.c.is_plain:
+            self.body.zero(self.first, self._window)
+
+    def _fill_window(self, x: str, block: str) -> None:
+        """Copy what a block sees of the image; rows outside of it are zero."""
+        c, body = self.c, self.body
+        vector = Type(c.type.scalar, c.lanes)
+        with self._window_rows(block) as (window, row):
+            inside = self._is_inside(row)
+            with body.when(inside), self._lines(window, x, row) as (target, source):
+                body.move(vector, target, source, c.spatial[-1])
+            if c.padding[0]:
+                with body.when(body.emit(f"xor i1 {inside}, true")):
+                    body.zero(window, prod(c.window[1:]) * c.size)
 
     def add_patches(self, x: str, block: str) -> None:
         """Add a matrix of patches to the places of the image that they were taken from."""
@@ -367,7 +395,7 @@ class _Unit:
         """Loop over channels and rows of the window; give its place, and (channel, image's row)."""
         c, body = self.c, self.body
         slab = prod(c.window[1:])
-        with body.nest(c.inputs, c.window[0]) as (channel, down):
+        with body.nest(self.channels, c.window[0]) as (channel, down):
             window = body.place((channel, self._channel), (down, slab))
             row = body.place((block, c.rows * c.stride[0]), (down, 1))
             row = body.emit(f"sub nsw i64 {row}, {c.padding[0]}")
@@ -400,14 +428,14 @@ class _Unit:
         c, body = self.c, self.body
         out = (c.rows, *c.out[1:-1])
         steps = [prod(c.window[i + 1 :]) for i in range(len(c.window))]
-        with body.nest(c.inputs, *c.kernel, *out) as (channel, *counters):
+        with body.nest(self.channels, *c.kernel, *out) as (channel, *counters):
             inside, lines = counters[: len(c.kernel)], counters[len(c.kernel) :]
             window = body.place(
                 (channel, self._channel),
                 *[(k, d * step) for k, d, step in zip(inside, c.dilation, steps, strict=True)],
                 *[(o, s * step) for o, s, step in zip(lines, c.stride, steps, strict=False)],
             )
-            sizes = (c.inputs, *c.kernel, *out, c.out[-1])
+            sizes = (self.channels, *c.kernel, *out, c.out[-1])
             patch = body.place(
                 *[(each, prod(sizes[i + 1 :])) for i, each in enumerate((channel, *counters))]
             )

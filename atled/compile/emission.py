@@ -10,7 +10,7 @@ from atled.compile.index import Affine, Var
 from atled.compile.ir import BOOL, I64, Type, Writer
 from atled.compile.kernel import Expr, Loops, Store, expressions
 from atled.compile.operations import COSTS, memory_type, operation, register_type
-from atled.compile.vectorise import chosen
+from atled.compile.vectorise import STRIDED, row_vector
 from atled.core.graph import Value
 from atled.dtypes import DType, bool_, int64
 
@@ -21,8 +21,9 @@ class Expressions:
     """Writes expressions, loads and stores of one kernel.
 
     Attributes:
-        vector: the loop that is vectorised, if any.
-        lanes: elements of a vector.
+        by_rows: whether a loop over rows is vectorised, and not inner ones.
+        vector: the loop that is vectorised here, if any.
+        width, lanes: elements of a vector; of a vector here, or 1.
         entry, row, body: where text goes that is computed once, for each row, or for each
             vector of inner elements; there is no body outside the inner loops.
         mask: which lanes count, where a vector is longer than what is left.
@@ -32,8 +33,11 @@ class Expressions:
 
     def __init__(self, loops: Loops, vector_bytes: int) -> None:
         self.loops = loops
-        self.vector = chosen(loops)
-        self.lanes = self._lanes(vector_bytes) if self.vector is not None else 1
+        self.width = self._lanes(vector_bytes)
+        self.vector = row_vector(loops, self.width)
+        self.by_rows = self.vector is not None
+        self.lanes = self.width if self.by_rows else 1
+        self.rows = sorted(loops.rows, key=lambda v: v is self.vector)  # the vectors' one last
         self.arrays = {
             v: f"%b{i}" for i, v in enumerate(dict.fromkeys(loops.sources + loops.targets))
         }
@@ -217,6 +221,8 @@ class Expressions:
     def _fetch(self, w: Writer, dtype: DType, base: str, first: str, k: int, lanes: int) -> str:
         """Load lanes that lie k elements apart, the first at a place."""
         scalar, kind = memory_type(dtype, 1), memory_type(dtype, lanes)
+        if lanes > 1 and k in STRIDED and self.mask is None:
+            return self._shuffled(w, dtype, base, first, k, lanes)
         guarded = self.mask is not None and self.mask[0] != "<"
         if lanes > 1 and (k not in (0, 1) or (k == 0 and guarded)):
             places = I64._replace(lanes=lanes)
@@ -237,6 +243,44 @@ class Expressions:
             x = w.emit(f"call {kind} {name}(ptr {pointer}, i32 {size}, {bits} {self.mask}, "
                        f"{kind} zeroinitializer)")  # fmt: skip
         return self._from_memory(w, dtype, x, kind)
+
+    def _shuffled(
+        self, w: Writer, dtype: DType, base: str, first: str, k: int, lanes: int
+    ) -> str:
+        """Load lanes a few elements apart: everything in between too, and choose."""
+        scalar, kind = memory_type(dtype, 1), memory_type(dtype, lanes)
+        bits, size = BOOL._replace(lanes=lanes), scalar.bits // 8
+        name = f"@llvm.masked.load.{kind.suffix}.p0"
+        parts = []
+        for i in range(k):
+            at = w.emit(f"add i64 {first}, {i * lanes}")
+            pointer = w.emit(f"getelementptr inbounds {scalar}, ptr {base}, i64 {at}")
+            if i < k - 1:
+                parts.append(w.emit(f"load {kind}, ptr {pointer}, align {size}"))
+                continue
+            w.declare(f"declare {kind} {name}(ptr, i32, {bits}, {kind})")
+            mask = "<" + ", ".join(f"i1 {int(j <= lanes - k)}" for j in range(lanes)) + ">"
+            parts.append(w.emit(f"call {kind} {name}(ptr {pointer}, i32 {size}, {bits} {mask}, "
+                                f"{kind} zeroinitializer)"))  # fmt: skip
+        whole = parts[0]
+        for i, part in enumerate(parts[1:], 1):
+            whole = self._chosen(w, kind, whole, part, i, k, lanes)
+        return self._from_memory(w, dtype, whole, kind)
+
+    def _chosen(self, w: Writer, kind: Type, so_far: str, part: str, i: int, k: int,
+                lanes: int) -> str:  # fmt: skip
+        """Take the lanes that lie in the i-th vector; those before it are in place already."""
+        picks = []
+        for lane in range(lanes):
+            at = lane * k
+            if at < i * lanes:  # from the first vector, or chosen before
+                picks.append(at if i == 1 else lane)
+            elif at < (i + 1) * lanes:
+                picks.append(lanes + at - i * lanes)
+            else:
+                picks.append(0)
+        words = ", ".join(f"i32 {p}" for p in picks)
+        return w.emit(f"shufflevector {kind} {so_far}, {kind} {part}, <{lanes} x i32> <{words}>")
 
     def _gather(self, w: Writer, dtype: DType, base: str, places: str, lanes: int) -> str:
         scalar, kind = memory_type(dtype, 1), memory_type(dtype, lanes)
@@ -298,7 +342,7 @@ class Expressions:
 
     def _keep(self, value: Value, register: str, lanes: int) -> None:
         assert self.body is not None
-        by_rows = self.vector in self.row_vars
+        by_rows = self.by_rows
         step = next(p for p in self.loops.passes for s in p.stores if s.value is value)
         at = Affine()
         for var in step.inner:
@@ -316,7 +360,7 @@ class Expressions:
     def _kept(self, w: Writer, value: Value, at: Affine) -> tuple[str, str, int]:
         """Return where an inner element of a kept member lies: base, place, distance of lanes."""
         base = w.emit(f"getelementptr i8, ptr %scratch, i64 {self.scratch[value]}")
-        if self.vector in self.row_vars:
+        if self.by_rows:
             return base, self._offset(w, at * self.lanes), 1
         k = 0 if self.vector is None else at.coefficient(self.vector)
         return base, self._offset(w, at), k
@@ -337,16 +381,13 @@ class Expressions:
             for var in step.inner:
                 at = at * var.extent + Affine.of(var)
         base, first, k = self._kept(w, value, at)
-        mask, self.mask = self.mask, None if self.vector in self.row_vars else self.mask
+        mask, self.mask = self.mask, None if self.by_rows else self.mask
         x = self._fetch(w, value.dtype, base, first, k, lanes)
         self.mask = mask
         return x
 
     def _row_start(self, value: Value) -> Affine:
-        at = Affine()
-        for var in self.loops.rows:
-            at = at * var.extent + Affine.of(var)
-        return at * (value.size // math.prod(v.extent for v in self.loops.rows))
+        return self.loops.row * (value.size // math.prod(v.extent for v in self.loops.rows))
 
     def _of_pass(self, expr: Expr) -> bool:
         """Say whether an expression reads a member with several elements a row."""

@@ -131,6 +131,26 @@ class Body(Writer):
             f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {size}, i1 false)"
         )
 
+    def move(
+        self, vector: Type, target: str, source: str, count: int, beyond: bool = False
+    ) -> None:
+        """Copy a short row of known length by vectors, which a call of memcpy costs too much for.
+
+        Args:
+            beyond: whether what lies after the row, up to the vector's end, may be written too.
+        """
+        scalar = Type(vector.scalar)
+        for first, many, valid in row_vectors(count, vector.lanes):
+            if many > 8:
+                with self.loop(0, many * vector.lanes, vector.lanes) as at:
+                    value = self.load(vector, self.offset(source, at.index, scalar))
+                    self.store(vector, value, self.offset(target, at.index, scalar))
+                continue
+            for at_ in range(first, first + many * vector.lanes, vector.lanes):
+                lanes = None if beyond else valid
+                value = self.load(vector, self.offset(source, at_, scalar), lanes)
+                self.store(vector, value, self.offset(target, at_, scalar), lanes)
+
     def offset(self, pointer: str, count: str | int, scalar: Type) -> str:
         """Return a pointer moved by a number of elements."""
         if str(count) == "0":

@@ -94,6 +94,10 @@ class Compiled:
             return self.__wrapped__(*args, **kwargs)
         with self._lock:
             self._calls += 1
+            if self._prepared and not kwargs:
+                latest = self._prepared[0]
+                if latest.key == len(args) and latest.calls >= self._verify and latest.ready(args):
+                    return latest.run(args)
             leaves, key = args, len(args)
             if kwargs or any(not isinstance(x, Tensor) for x in args):
                 leaves, key = self._taken_apart(args, kwargs)
@@ -161,7 +165,7 @@ class Compiled:
         statics = [x for x in flatten((args, kwargs))[0] if not isinstance(x, Tensor)]
         others = [(x, "an argument") for x in statics]
         environment = Environment(self.__wrapped__, others)
-        pinned = [(i, x) for i, x in enumerate(leaves) if id(x) in environment.tensors]
+        pinned = {i: x for i, x in enumerate(leaves) if id(x) in environment.tensors}
         lent = [None if id(x) in environment.tensors else x for x in leaves]
         self._traces += 1
         self._warn_of_traces(leaves, key)

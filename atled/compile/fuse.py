@@ -264,7 +264,7 @@ class _Grouping:
         members = sorted(first.members + second.members, key=order.__getitem__)
         joined = Kernel(rows, members, set(members))
         fresh = members
-        if rows == first.rows:
+        if rows == first.rows and not any(m in a.reads for m in second.members):
             joined.cuts, fresh = dict(first.cuts), second.members
         if not all(accepts(joined, m, self.arrays) for m in fresh):
             return None

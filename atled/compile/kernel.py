@@ -133,16 +133,18 @@ class Loops:
 
     Attributes:
         rows: the loops over rows, outermost first.
+        row: the number of a row.
         passes: in order; those without inner loops work on the row's own values.
         sources: the arrays that are read from memory, in the order of first use.
         targets: the arrays that are written.
         scratch: members kept for a later pass, and how many inner elements each has.
     """
 
-    __slots__ = ("passes", "rows", "scratch", "sources", "targets")
+    __slots__ = ("passes", "row", "rows", "scratch", "sources", "targets")
 
     def __init__(self, rows: list[Var], passes: list[Pass], scratch: dict[Value, int]) -> None:
         self.rows, self.passes, self.scratch = rows, passes, scratch
+        self.row = _place(rows)
         self.sources: list[Value] = []
         self.targets: list[Value] = []
 
@@ -332,6 +334,8 @@ class _Lowering:
 
     def _gathered(self, value: Value, at: Affine) -> Expr:
         x, *indices = value.inputs
+        if x in self.members:  # any row may be read: it must be complete before
+            raise Unaligned(x)
         rest = x.shape[len(indices) :]
         size = 1
         for n in rest:

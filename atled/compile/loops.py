@@ -18,6 +18,7 @@ from atled.compile.ir import I64, Type, Writer
 from atled.compile.kernel import Loops, Pass, Store, expressions
 from atled.compile.operations import COSTS, memory_type
 from atled.compile.reductions import Accumulator, Reductions
+from atled.compile.vectorise import inner_vector
 from atled.core.graph import Value
 
 __all__ = ["Emitted", "emit"]
@@ -52,8 +53,7 @@ class _Kernel(Reductions):
     # -- the frame of the function
 
     def emitted(self) -> Emitted:
-        rows = self.loops.rows
-        by_rows = self.vector in self.row_vars
+        rows, by_rows = self.rows, self.by_rows
         counts = [v.extent for v in rows]
         if by_rows:
             counts[-1] = -(-counts[-1] // self.lanes)
@@ -94,7 +94,7 @@ class _Kernel(Reductions):
 
     def _vector_rows(self, blocks: int) -> None:
         """Write the passes for a vector of rows; once more, masked, for the last if it is short."""
-        var = self.loops.rows[-1]
+        var = self.rows[-1]
         w = self.row
         block = self.counters[var]
         self.counters[var] = w.emit(f"mul i64 {block}, {self.lanes}")
@@ -126,7 +126,7 @@ class _Kernel(Reductions):
             if any(s.value is value and s.target is not None
                    for p in self.loops.passes for s in p.stores):  # fmt: skip
                 continue  # it has a place of its own in memory
-            lanes = self.lanes if self.vector in self.row_vars else 1
+            lanes = self.lanes if self.by_rows else 1
             self.scratch[value] = offset
             offset += -(-count * lanes * memory_type(value.dtype, 1).bits // 8 // 64) * 64
         return offset
@@ -150,7 +150,10 @@ class _Kernel(Reductions):
                 self._write(self.row, store, *self.values[store.value])
 
     def _loop(self, step: Pass) -> None:
-        vector = self.vector if self.vector in step.inner else None
+        if not self.by_rows:
+            self.vector = inner_vector(step, self.width)
+            self.lanes = self.width if self.vector is not None else 1
+        vector = None if self.by_rows else self.vector
         inner = [v for v in step.inner if v is not vector]
         trip = 1 if vector is None else vector.extent // self.lanes
         short = 0 if vector is None else vector.extent % self.lanes
@@ -176,6 +179,8 @@ class _Kernel(Reductions):
             self.values.pop(store.value, None)
         for total in sums:
             self._finish(total, vector is not None)
+        if not self.by_rows:
+            self.vector, self.lanes = None, 1
 
     def _unroll(self, step: Pass, trip: int) -> int:
         """Return how many vectors to take at once, so that sums do not wait for one another."""

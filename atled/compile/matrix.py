@@ -58,16 +58,23 @@ def product(p: Product) -> tuple[str, str, frozenset[str]]:
 
 
 def _kernel(body: Body, p: Product) -> None:
-    """Write one of our kernels.
-
-    To add up the lanes of sums along k costs about 45 cycles for 16 elements of C, to pack B some
-    6/m of the time. With dots the smaller matrix is read over and over: 64 KB of it at most.
-    """
-    small = min(p.m, p.n) * p.k * p.type.bits // 8 <= 2**16
-    if p.b_column != 1 and p.a_column == 1 and (p.m < 8 or (p.k > 8 * p.m and small)):
+    """Write one of our kernels."""
+    if _is_dots(p):
         dots(body, p)
     else:
         tiles(body, p)
+
+
+def _is_dots(p: Product) -> bool:
+    """Say whether sums along k are cheaper, in cycles, than to pack B and multiply tiles.
+
+    They read the smaller matrix over and over: 64 KB of it at most.
+    """
+    if p.b_column == 1 or p.a_column != 1:
+        return False
+    near = min(p.m, p.n) * min(p.k, LONGEST) * p.type.bits // 8 <= 2**16
+    sums = p.m * p.n * (ceil(p.k / p.lanes) + 2.8)
+    return near and sums < p.m * ceil(p.n / p.lanes) * p.k + 0.35 * p.n * p.k
 
 
 def _in_turn(body: Body, p: Product, name: str) -> list[str]:
@@ -150,9 +157,11 @@ def is_ours(p: Product) -> bool:
         return True
     if (p.m * p.k + p.k * p.n + p.m * p.n) * size > 2**23:
         return False  # A would not stay in the cache
-    if p.b_column != 1 and 1 < p.m < 24 and work > 2**17:
+    if _is_dots(p):
+        return True
+    if p.b_column != 1 and p.m < 24 and work > 2**17:
         return False  # too few rows to pack a panel for
-    return 2 * p.n > p.lanes or (p.m == 1 and p.b_column != 1)
+    return 2 * p.n > p.lanes
 
 
 class Divided(NamedTuple):

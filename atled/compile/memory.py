@@ -69,6 +69,7 @@ def _in_place(
 ) -> tuple[dict[Value, Value], dict[Value, Value]]:
     """Decide which outputs may be written over their inputs, and make them wait for readers."""
     behind = _behind(steps, waits)
+    eager = any(step.eager is not None for step in steps)
     inplace: dict[Value, Value] = {}
     copied: dict[Value, Value] = {}
     for output, source in aliases.items():
@@ -76,7 +77,7 @@ def _in_place(
         others = [s for s in readers.get(source, []) if s is not writer]
         if (
             writer is None
-            or writer.eager is not None
+            or eager  # a call that raises must leave the state as it was
             or (source in writer.reads and (output, source) not in writer.in_order)
             or any(behind[writer] >> s.number & 1 for s in others)
             or source in inplace.values()

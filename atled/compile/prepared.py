@@ -1,25 +1,29 @@
-"""A traced function made ready to run: is it still right, what goes in, what comes out.
+"""A traced function made ready to run: is it still right, what goes in, what comes out."""
 
-`Prepared` is asked at every call, so each of its steps is a flat loop over what was found out
-when it was made. Arrays that were seen at the last call are known by identity; only others have
-their shape and dtype looked at.
-"""
-
+import itertools
 import struct
 from collections.abc import Sequence
 from typing import Any
 
 from atled.backends.protocol import load
+from atled.compile.door import (
+    MISSED,
+    Text,
+    write_changes,
+    write_checks,
+    write_environment,
+    write_kept_gradients,
+    write_results,
+)
 from atled.compile.interpret import Interpreted
-from atled.config import modes, settings
+from atled.config import changes, modes, settings
 from atled.core.graph import Graph, Value
 from atled.core.guard import Environment
-from atled.core.tensor import Tensor, wrap
-from atled.core.trace import Record
+from atled.core.tensor import Tensor
+from atled.core.trace import Record, Source
 from atled.dtypes import int64
-from atled.tree import unflatten
 
-__all__ = ["Leaves", "Prepared", "mode", "target"]
+__all__ = ["Executor", "Leaves", "Prepared", "target"]
 
 # What runs a graph: `Executor(graph, aliases).run(arrays) -> arrays`.
 Executor: Any = Interpreted
@@ -42,6 +46,10 @@ class Prepared:
         pinned: arguments (by number) that are Tensors which the function reaches by itself.
         pullback: its derivative, or None.
         leaves: the Tensors among the arguments of the call that was traced.
+
+    Attributes:
+        ready: whether the program is right for a call, given the arguments' Tensors; it reads
+            the inputs.
     """
 
     def __init__(
@@ -49,156 +57,187 @@ class Prepared:
         key: Any,
         environment: Environment,
         record: Record,
-        pinned: list[tuple[int, Tensor]],
+        pinned: dict[int, Tensor],
         pullback: Any,
         leaves: Leaves,
     ) -> None:
         self.key, self.environment, self.record, self.pullback = key, environment, record, pullback
-        self.mode, self.calls = mode(), 0
-        self._repeats = repeats(leaves)
-        self._guards, self._prepare = record.guards, record.prepare
-        self._pinned, self._captured = pinned, {id(r) for r, *_ in record.captured}
-        kept = pullback.residuals if pullback is not None else []
-        self._lay_out(record, kept)
-        self._find_sources(record)
-        self._find_facts(record)
-        self._find_sinks(record)
-        self._residuals = [self._place[v] for v in kept]
-        self._program = Executor(self.graph, self._aliases())
+        self.mode, self.calls, self.tracked = mode(), 0, changes.tracked
+        self._pinned, self._repeats, self._count = pinned, repeats(leaves), len(leaves)
+        self._captured = {id(ref) for ref, *_ in record.captured if isinstance(ref, Tensor)}
+        self._lay_out()
+        self._lay_in()
+        self.ready = self._write_ready()
+        self._leave = self._write_leave()
+        self._checks = [(self._place[v], error) for v, error in record.checks]
+        self.program = Executor(self.graph, self._aliases())
 
     # -- what it is made of
 
-    def _lay_out(self, record: Record, kept: list[Value]) -> None:
+    def _lay_out(self) -> None:
         """Number the inputs that are read and the outputs that are computed."""
+        record = self.record
+        kept = self.pullback.residuals if self.pullback is not None else []
         wanted = [c.what for c in record.changes if isinstance(c.what, Value)]
         wanted += [f.value for f in record.fresh] + [v for v, _ in record.checks] + kept
-        known = {v for v, _ in record.inputs}
-        outputs = [v for v in dict.fromkeys(wanted) if v not in known]
-        whole = Graph([v for v, _ in record.inputs], outputs)
-        read = {x for v in whole.values for x in v.inputs} | set(wanted)
+        inputs = [v for v, _ in record.inputs]
+        outputs = [v for v in dict.fromkeys(wanted) if v not in set(inputs)]
+        read = {x for v in Graph(inputs, outputs).values for x in v.inputs} | set(wanted)
         self._read = [(v, source) for v, source in record.inputs if v in read]
         self.graph = Graph([v for v, _ in self._read], outputs)
         # Where a value is found after a run, in [*outputs, *inputs].
         self._place = {v: i for i, v in enumerate([*outputs, *self.graph.inputs])}
-        self._inputs = {v: i for i, v in enumerate(self.graph.inputs)}
+        self._outputs = len(outputs)
 
-    def _find_sources(self, record: Record) -> None:
-        xp = load("numpy")
-        count = len(self._read)
-        self._arrays: list[Any] = [None] * count  # what the program runs on
-        self._seen: list[Any] = [None] * count  # what they were made of
-        self._kinds = [(v.shape, xp.native(v.dtype)) for v, _ in self._read]
-        self._arguments: list[tuple[int, int]] = []
-        self._tensors: list[tuple[int, Tensor]] = []
-        self._grads: list[tuple[int, Any]] = []
-        self._items: list[tuple[int, Any, Any]] = []
-        numbers = []
-        for k, (_, (kind, of, key, _)) in enumerate(self._read):
-            if kind == "value" and type(of) is int:
-                self._arguments.append((k, of))
-            elif kind == "value":
-                self._tensors.append((k, of))
-            elif kind == "grad":
-                self._grads.append((k, of))
-            elif kind == "item":
-                self._items.append((k, of, key))
-            elif kind == "array":
-                self._tensors.append((k, _Holder(of)))  # type: ignore[arg-type]
-            else:
-                numbers.append(k)
-        self._find_numbers(numbers)
+    def _lay_in(self) -> None:
+        """Make room for the inputs: `arrays` is what the program runs on.
 
-    def _find_numbers(self, where: list[int]) -> None:
+        `seen` is what they were made of at the last call; behind the inputs there is room for
+        Tensors of which only the shape was read.
+        """
+        xp, record = load("numpy"), self.record
+        read = {s.of if type(s.of) is int else id(s.of) for _, s in self._read if s.kind == "value"}
+        rest = [c for c in record.captured if not isinstance(c[0], tuple)]
+        self._others = [c for c in rest if (c[0] if type(c[0]) is int else id(c[0])) not in read]
+        kinds = [(v.shape, v.dtype) for v, _ in self._read] + [(c[1], c[2]) for c in self._others]
+        self._kinds = [(shape, xp.native(dtype)) for shape, dtype in kinds]
+        self.arrays: list[Any] = [None] * len(self._read)
+        self._seen: list[Any] = [None] * len(kinds)
+        self._needs = {id(ref): needs for ref, _, _, needs, _ in rest}
+
+    def _numbers(self) -> tuple[struct.Struct, bytearray, list[Source]]:
         """Lay all numbers into one buffer, of which the inputs are views."""
         import numpy as np
 
-        self._numbers = [self._read[k][1] for k in where]
+        where = [k for k, (_, source) in enumerate(self._read) if source.kind == "number"]
         codes = ["q" if self._read[k][0].dtype is int64 else "d" for k in where]
-        self._pack = struct.Struct("=" + "".join(codes))
-        self._buffer = bytearray(max(self._pack.size, 1))
+        pack = struct.Struct("=" + "".join(codes))
+        buffer = bytearray(max(pack.size, 1))
         for i, k in enumerate(where):
-            line = np.frombuffer(self._buffer, self._kinds[k][1], count=1, offset=8 * i)
-            self._arrays[k] = line.reshape(())
-
-    def _find_facts(self, record: Record) -> None:
-        """Sort what the trace relied on in Tensors from outside."""
-        xp = load("numpy")
-        read = {id(t) for _, t in self._tensors}
-        self._shapes = [
-            (ref, shape, xp.native(dtype))
-            for ref, shape, dtype, _, _ in record.captured
-            if (type(ref) is int and all(ref != i for _, i in self._arguments))
-            or (isinstance(ref, Tensor) and id(ref) not in read)
-        ]
-        facts = [f for f in record.captured if not isinstance(f[0], tuple)]
-        self._tracked = [ref for ref, _, _, needs, _ in facts if needs]
-        self._plain = [ref for ref, _, _, needs, _ in facts if not needs]
-        self._with_grad = [f[0] for f in facts if f[4] is True]
-        self._without_grad = [f[0] for f in facts if f[4] is False]
-
-    def _find_sinks(self, record: Record) -> None:
-        """Sort what a call leaves where; `place` numbers are those of `_place`."""
-        place = self._place
-        self._checks = [(place[v], error) for v, error in record.checks]
-        self._fresh = [(place[f.value], not f.value.shape) for f in record.fresh]
-        by_kind: dict[str, list[Any]] = {"value": [], "grad": [], "item": [], "number": []}
-        for kind, of, key, what in record.changes:
-            if kind == "grad":
-                by_kind[kind].append((of, what))
-            else:
-                source = self._source_of(kind, of, key)
-                by_kind[kind].append((place[what], of, key, not what.shape, source))
-        self._values, self._gradients = by_kind["value"], by_kind["grad"]
-        self._written, self._counts = by_kind["item"], by_kind["number"]
-        self._direct = record.results == [("fresh", 0)] and record.structure.build is None
+            line = np.frombuffer(buffer, self._kinds[k][1], count=1, offset=8 * i)
+            self.arrays[k] = line.reshape(())
+        return pack, buffer, [self._read[k][1] for k in where]
 
     def _source_of(self, kind: str, of: Any, key: Any) -> int | None:
-        """Return which input is read from where a change goes."""
+        """Return which input is read from a place."""
         for k, (_, source) in enumerate(self._read):
-            if source.kind == kind and source.of is of and source.key == key:
+            if source.key != key:
+                continue
+            if source.kind == kind and (source.of is of or (type(of) is int and source.of == of)):
+                return k
+            if source.kind == "grad" and kind == "value" and of == ("grad", source.of):
                 return k
         return None
 
     def _aliases(self) -> dict[int, int]:
         """Say which outputs take the place of an input of their kind."""
-        outputs = len(self.graph.outputs)
-        found = {}
-        for place, _, _, _, source in (*self._values, *self._written):
-            if place < outputs and source is not None and place not in found:
-                found[place] = source
+        found: dict[int, int] = {}
+        for kind, of, key, what in self.record.changes:
+            if kind in ("value", "item") and self._place[what] < self._outputs:
+                source = self._source_of(kind, of, key)
+                if source is not None:
+                    found.setdefault(self._place[what], source)
         return found
 
-    # -- whether it can be used
+    # -- before a run
 
     def _write_ready(self) -> Any:
-        """Write `ready(leaves)`: whether this program is right for a call; it reads the inputs.
-
-        What is most often different comes first: shapes, then state, then the rest.
-        """
-        text = Text("def ready(leaves):")
-        count = len(self._leaves)
-        text += f"if len(leaves) != {count}: return False"
-        text += "try:"
-        inner = Text.indented(text)
-        if count:
-            inner += f"{', '.join(f'x{i}' for i in range(count))}, = leaves"
-        self._write_mode(inner)
-        self._write_inputs(inner)
-        self._write_arguments(inner)
-        self._write_facts(inner)
-        write_checks(inner, self.record.fixed, self.record.equal)
-        write_environment(inner, self.environment)
+        """Write `ready`. What differs most often comes first: the arguments, then state."""
+        text = Text("ready(leaves)", seen=self._seen, admit=self._admit, captured=self._captured,
+                    missed=MISSED)  # fmt: skip
+        text.within("try:")
+        if self._count:
+            text += f"{''.join(f'x{i}, ' for i in range(self._count))} = leaves"
+        enabled, dtype, backend = (text.name(x) for x in self.mode)
+        text += f"if modes.enabled is not {enabled} or settings.backend != {backend}: return False"
+        text += f"if settings.default_dtype is not {dtype}: return False"
+        self._write_arguments(text)
+        for prepare in self.record.prepare:
+            text += f"{text.name(prepare)}()"
+        self._write_inputs(text)
+        tracked, own = text.name(self._still_tracked), text.name(self)
+        text += f"if {own}.tracked != changes.tracked and not {tracked}(): return False"
+        for ref, _, _, _, seen in self.record.captured:
+            if seen is not None:
+                text += f"if {text.tensor(ref)}._grad is {'None' if seen else 'not None'}: " \
+                        "return False"  # fmt: skip
+        write_checks(text, self.record.fixed, self.record.equal)
         for guard in self.record.guards:
-            inner += f"if not {text.name(guard)}(): return False"
-        text += "except missing: return False"
+            text += f"if not {text.name(guard)}(): return False"
+        write_environment(text, self.environment)
+        text.within("except missed: return False", -1)
         text += "return True"
         return text.function()
+
+    def _write_arguments(self, text: Text) -> None:
+        """Write which Tensors the arguments may be."""
+        for i, t in self._pinned.items():
+            text += f"if x{i} is not {text.name(t)}: return False"
+        free = [i for i in range(self._count) if i not in self._pinned]
+        if self._captured:
+            for i in free:
+                text += f"if id(x{i}) in captured: return False"
+        if 1 < self._count < 5 and self._repeats is None:
+            for i, j in itertools.combinations(range(self._count), 2):
+                text += f"if x{i} is x{j}: return False"
+        elif self._count > 1:
+            known = text.name(self._repeats)
+            text += f"if {text.name(repeats)}(leaves) != {known}: return False"
+        for ref, _, _, needs, _ in self.record.captured:
+            if type(ref) is int:
+                text += f"if x{ref}._node is {'None' if needs else 'not None'}: return False"
+
+    def _write_inputs(self, text: Text) -> None:
+        """Write the reading of all inputs, arguments first."""
+        ordered = sorted(enumerate(self._read), key=lambda e: type(e[1][1].of) is not int)
+        for k, (_, (kind, of, key, _)) in ordered:
+            if kind == "value":
+                self._write_input(text, k, f"{text.tensor(of)}._value", text.tensor(of))
+            elif kind == "grad":
+                self._write_input(text, k, f"{text.tensor(of)}._grad._value", "None")
+            elif kind == "item":
+                self._write_input(text, k, text.item(of, key), "None")
+            elif kind == "array":
+                self._write_input(text, k, text.name(of), "None")
+        for k, (ref, *_) in enumerate(self._others, len(self._read)):
+            self._write_input(text, k, f"{text.tensor(ref)}._value", text.tensor(ref))
+        pack, buffer, numbers = self._numbers()
+        if numbers:
+            read = [text.item(of, key) if part is None else
+                    f"{text.name(part)}({text.item(of, key)})" for _, of, key, part in numbers]  # fmt: skip
+            text += f"{text.name(pack.pack_into)}({text.name(buffer)}, 0, {', '.join(read)})"
+
+    def _write_input(self, text: Text, k: int, value: str, tensor: str) -> None:
+        text += f"v = {value}"
+        text += f"if v is not seen[{k}] and not admit({k}, v, {tensor}): return False"
+
+    def _admit(self, k: int, value: Any, t: Any) -> bool:
+        """Say whether an array fits that was not seen at the last call, and take it in."""
+        import numpy as np
+
+        shape, dtype = self._kinds[k]
+        if getattr(value, "dtype", None) != dtype or value.shape != shape:
+            return False
+        if t is not None and (t._node is not None) != self._needs.get(id(t), t._node is not None):
+            return False
+        self._seen[k] = value
+        if k < len(self.arrays):
+            self.arrays[k] = np.asarray(value, order="C")
+        return True
+
+    def _still_tracked(self) -> bool:
+        """Say whether the Tensors from outside still do, or do not, require a gradient."""
+        for ref, _, _, needs, _ in self.record.captured:
+            if isinstance(ref, Tensor) and (ref._node is not None) != needs:
+                return False
+        self.tracked = changes.tracked
+        return True
 
     def why_not(self, leaves: Leaves, key: Any) -> str:
         """Say what is different from the call that this program was made for."""
         if mode() != self.mode:
             return "grad mode, default dtype or backend changed"
-        if key != self.key:
+        if key != self.key or len(leaves) != self._count:
             return "arguments that are no Tensors, or the structure of the arguments, changed"
         for ref, shape, dtype, needs, seen in self.record.captured:
             if isinstance(ref, tuple):
@@ -219,7 +258,7 @@ class Prepared:
             return slot.describe("changed")
         return "a number that was compared (an option, a count of steps) changed, or state"
 
-    # -- running
+    # -- a run
 
     def run(self, leaves: Leaves) -> Any:
         """Run on what `ready` has read, leave the new state, and return the result.
@@ -227,52 +266,38 @@ class Prepared:
         Raises:
             whatever a check says; no state has changed then.
         """
-        found = [*self._program.run(self._arrays), *self._arrays]
+        found = self.program.run(self.arrays)
         for place, error in self._checks:
             if not found[place]:
                 raise error()
         self.calls += 1
-        return self._scatter(leaves, found)
+        return self._leave(leaves, found)
 
-    def _scatter(self, leaves: Leaves, found: list[Any]) -> Any:
-        fresh = [wrap(found[i][()] if scalar else found[i]) for i, scalar in self._fresh]
+    def _write_leave(self) -> Any:
+        """Write `leave(leaves, found)`: state to its places, results to new Tensors."""
+        record, arrays = self.record, self.arrays
+        text = Text("leave(leaves, found)", seen=self._seen, arrays=arrays)
+        if self._count:
+            text += f"{''.join(f'x{i}, ' for i in range(self._count))} = leaves"
+        for i, f in enumerate(record.fresh):
+            text += f"f{i} = new(Tensor)"
+            text += f"f{i}._node = None"
+            text += f"f{i}._value = {self._at(f.value)}{'' if f.value.shape else '[()]'}"
         if self.pullback is not None:
-            saved = [found[i] for i in self._residuals]
-            self.pullback.connect(fresh, leaves, saved, self._arrays, self.graph)
-        seen, arrays = self._seen, self._arrays
-        for place, of, _, scalar, source in self._values:
-            value = found[place]
-            if source is not None:
-                arrays[source] = value
-            if scalar:
-                value = value[()]
-            (leaves[of] if type(of) is int else target(of, leaves))._value = value
-            if source is not None:
-                seen[source] = value
-        for place, mapping, key, scalar, source in self._written:
-            value = found[place]
-            if source is not None:
-                arrays[source] = value
-            mapping[key] = value = value[()] if scalar else value
-            if source is not None:
-                seen[source] = value
-        for place, mapping, key, _, _ in self._counts:
-            mapping[key] = found[place].item()
-        for of, what in self._gradients:
-            grad = None if what is None else self._resolve(what, fresh, leaves)
-            (leaves[of] if type(of) is int else target(of, leaves))._grad = grad
-        if self._direct:
-            return fresh[0]
-        results = [self._resolve(r, fresh, leaves) for r in self.record.results]
-        return unflatten(self.record.structure, results)
+            fresh = ", ".join(f"f{i}" for i in range(len(record.fresh)))
+            saved = ", ".join(self._at(v) for v in self.pullback.residuals)
+            connect, graph = text.name(self.pullback.connect), text.name(self.graph)
+            text += f"{connect}([{fresh}], leaves, [{saved}], arrays, {graph})"
+        write_kept_gradients(text, record)
+        write_changes(text, record, self._at, self._source_of)
+        write_results(text, record)
+        return text.function()
 
-    def _resolve(self, reference: Any, fresh: list[Tensor], leaves: Leaves) -> Any:
-        kind, what = reference
-        if kind == "fresh":
-            return fresh[what]
-        if kind == "tensor":
-            return leaves[what] if type(what) is int else what
-        return target(reference, leaves) if kind == "grad" else what
+    def _at(self, value: Value) -> str:
+        place = self._place[value]
+        if place < self._outputs:
+            return f"found[{place}]"
+        return f"arrays[{place - self._outputs}]"
 
 
 def repeats(leaves: Leaves) -> list[int] | None:
@@ -281,19 +306,8 @@ def repeats(leaves: Leaves) -> list[int] | None:
     return None if len(set(ids)) == len(ids) else [ids.index(i) for i in ids]
 
 
-class _Holder:
-    """A raw array from outside, read as a Tensor's value is."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, array: Any) -> None:
-        self._value = array
-
-
 def target(ref: Any, leaves: Leaves) -> Tensor:
     """Return the Tensor of a reference: an argument, one from outside, or the gradient of one."""
     if isinstance(ref, tuple):
         return target(ref[1], leaves)._grad  # type: ignore[return-value]
     return leaves[ref] if type(ref) is int else ref
-
-

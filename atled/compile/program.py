@@ -11,12 +11,15 @@ frame can name the object itself and nothing is unpacked in a call.
 
 import ctypes
 import threading
+import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from atled.backends.protocol import load
 from atled.compile import threads
+from atled.compile.explain import debug_level, explain
 from atled.compile.fuse import planned
 from atled.compile.memory import scheduled
 from atled.compile.native import Library
@@ -58,7 +61,10 @@ class Program:
     """
 
     def __init__(self, graph: Graph, aliases: dict[int, int] | None = None) -> None:
+        debug = self.debug = debug_level()
         graph = simplified(graph)
+        if debug >= 1:
+            print(graph)
         wanted = {graph.outputs[k]: graph.inputs[i] for k, i in (aliases or {}).items()}
         wanted = {v: x for v, x in wanted.items() if v.op != "input"}
         plan = planned(graph)
@@ -69,6 +75,15 @@ class Program:
         self._lay_out()
         self._compile()
         self.lock = threading.Lock()
+        if debug >= 2:
+            print(explain(self))
+        if debug >= 3:
+            print(self.text)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether one thread runs it alone."""
+        return self.cost < SMALL
 
     # -- making it
 
@@ -129,9 +144,8 @@ class Program:
 
     def _level(self, name: str, steps: list[Step]) -> tuple[str, int]:
         """Write the function of a level over its shares; return it and their number."""
-        lines = [
-            f"define void @{name}(ptr %frame, i64 %begin, i64 %end, ptr %scratch) noinline nounwind {{"
-        ]
+        parameters = "ptr %frame, i64 %begin, i64 %end, ptr %scratch"
+        lines = [f"define void @{name}({parameters}) noinline nounwind {{"]
         first = 0
         for k, step in enumerate(steps):
             shares = int(max(1, min(SHARES, step.units, step.cost * step.units // SHARE)))
@@ -179,7 +193,7 @@ class Program:
             return segment
         assert self.library is not None
         frame = ctypes.addressof(self.frame)
-        if self.cost < SMALL:
+        if self.is_small and self.debug < 4:
             run = self.library.function(f"segment{number}", ctypes.c_void_p, ctypes.c_void_p)
             scratch = self.scratch.ctypes.data
             return lambda: run(frame, scratch)
@@ -187,10 +201,21 @@ class Program:
             threads.Region(self.library.address(name), shares, 1) for name, shares in segment
         ])  # fmt: skip
         most = 1024  # that is, as many as there may be
+        if self.debug >= 4:
+            return partial(self._timed, regions, segment)
         record = threads.Call(ctypes.addressof(regions), len(segment), frame, most)
         self.records.append((regions, record))
         run, where = threads.call_function(), ctypes.addressof(record)
         return lambda: run(where)
+
+    def _timed(self, regions: Any, levels: list[tuple[str, int]]) -> None:
+        """Run a segment level by level, and print how long each takes."""
+        for region, (name, shares) in zip(regions, levels, strict=True):
+            start = time.perf_counter()
+            threads.run(ctypes.addressof(region), 1, ctypes.addressof(self.frame))
+            took = time.perf_counter() - start
+            titles = ", ".join(s.title for s in self.schedule.levels[int(name[5:])])
+            print(f"{took * 1e6:10.1f} us  {name} ({shares} shares): {titles}")
 
     # -- running it
 

@@ -62,7 +62,7 @@ class Reductions(Expressions):
         return Accumulator(store, lanes, slots, places)
 
     def _lanes_of_reduced(self, store: Store) -> int:
-        return self.lanes if self.vector in self.row_vars else 1
+        return self.lanes if self.by_rows else 1
 
     def _accumulate(self, total: Accumulator, k: int) -> None:
         assert self.body is not None
@@ -70,7 +70,7 @@ class Reductions(Expressions):
         kind = register_type(dtype, total.lanes)
         x = self._register(total.store.expr, total.lanes)
         k %= len(total.slots)
-        if self.mask is not None and self.vector not in self.row_vars:
+        if self.mask is not None and not self.by_rows:
             rest = kind.const(identity(op, dtype))
             x = w.emit(f"select {BOOL._replace(lanes=total.lanes)} {self.mask}, {kind} {x}, "
                        f"{kind} {rest}")  # fmt: skip
@@ -82,7 +82,7 @@ class Reductions(Expressions):
         places = I64._replace(lanes=total.lanes)
         at = w.emit(f"load {places}, ptr {total.places[k]}")
         here = self._place_in_row(total)
-        if self.mask is not None and self.vector not in self.row_vars:
+        if self.mask is not None and not self.by_rows:
             bits = BOOL._replace(lanes=total.lanes)
             here = w.emit(f"select {bits} {self.mask}, {places} {here}, "
                           f"{places} {places.const(-1)}")  # fmt: skip

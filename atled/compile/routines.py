@@ -39,7 +39,7 @@ def steps_of(plan: Plan) -> list[Step]:
 def _eager(value: Value, plan: Plan) -> Step:
     name = value.static["name"] if value.op == "call" else value.op
     step = Step(f"eager {name}", [(x, 0) for x in value.inputs], [value])
-    step.eager = value
+    step.eager, step.kind = value, "eager"
     return step
 
 

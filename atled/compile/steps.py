@@ -5,14 +5,15 @@ that threads share. Equal functions have equal text, and so are compiled once.
 """
 
 import hashlib
+import math
 from typing import Any
 
 from atled.compile.fuse import Plan
 from atled.compile.ir import Writer
-from atled.compile.kernel import Kernel, Loops, expressions, lowered
+from atled.compile.kernel import FUSIBLE, REDUCTIONS, Kernel, Loops, expressions, lowered
 from atled.compile.loops import emit
 from atled.compile.native import host
-from atled.core.graph import Value
+from atled.core.graph import ELEMENTWISE, Value
 
 __all__ = ["Step", "copy_step", "kernel_step"]
 
@@ -33,7 +34,8 @@ class Step:
         in_order: pairs (written, read): an element is written only after its own was read, and
             no other; the two may lie in the same memory.
         idle: arrays that it is handed and leaves alone.
-        flops: of a library call.
+        kind: "kernel", "library", "eager" or "copy".
+        flops: arithmetic operations, all units together.
         number: its place among the program's steps.
     """
 
@@ -46,6 +48,7 @@ class Step:
         self.eager: Value | None = None
         self.in_order: set[tuple[Value, Value]] = set()
         self.idle: list[Value] = []
+        self.kind = "library"
         self.flops = 0.0
         self.number = 0
 
@@ -59,6 +62,7 @@ class Step:
 
 
 def kernel_step(kernel: Kernel, plan: Plan) -> Step:
+    """Return a kernel as a step."""
     loops = lowered(kernel, plan.arrays)
     made = emit(loops, host().vector_bytes)
     step = Step(_title(kernel), [(v, 0) for v in made.arrays], loops.targets)
@@ -67,7 +71,18 @@ def kernel_step(kernel: Kernel, plan: Plan) -> Step:
     step.declarations = made.declarations
     step.units, step.cost, step.scratch = made.units, made.cost, made.scratch
     step.in_order = _in_order(kernel, loops)
+    step.kind, step.flops = "kernel", _flops(kernel.rows, loops)
     return step
+
+
+def _flops(rows: int, loops: Loops) -> float:
+    """Count one for each elementwise operation and each element that is reduced."""
+    total = 0
+    for part in loops.passes:
+        work = {e for s in part.stores + part.reductions for e in expressions(s.expr)}
+        count = sum(e.op in ELEMENTWISE for e in work) + len(part.reductions)
+        total += count * math.prod(v.extent for v in part.inner)
+    return float(rows * total)
 
 
 def _in_order(kernel: Kernel, loops: Loops) -> set[tuple[Value, Value]]:
@@ -103,13 +118,23 @@ def copy_step(value: Value, target: Value) -> Step:
     step.declarations = {"declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"}
     w.do(f"call void @llvm.memcpy.p0.p0.i64(ptr %b, ptr %a, i64 {size}, i1 false)")
     step.texts[step.name] = (
-        f"define internal void @{step.name}(ptr %a, ptr %b, i64 %begin, i64 %end, ptr %s) noinline nounwind {{\n"
+        f"define internal void @{step.name}(ptr %a, ptr %b, i64 %begin, i64 %end, ptr %s) {{\n"
         + w.text() + "\n  ret void\n}\n"
     )  # fmt: skip
-    step.cost = size / 16
+    step.cost, step.kind = size / 16, "copy"
     return step
 
 
 def _title(kernel: Kernel) -> str:
-    ops = [m.op for m in kernel.members]
-    return "+".join(dict.fromkeys(ops))
+    """Name a kernel by what it computes: all operations, with those in between."""
+    names: dict[str, None] = {}
+    for member in kernel.members:
+        inside = [member]
+        while inside:
+            value = inside.pop()
+            if value.op in ELEMENTWISE or value.op in REDUCTIONS or not names:
+                names[value.op] = None
+            inside += [x for x in value.inputs if x.op in FUSIBLE and x not in kernel.members]
+            if len(names) > 8:
+                return "+".join([*list(names)[:8], "..."])
+    return "+".join(names)

@@ -123,6 +123,13 @@ def _number_operator(name: str, function: Callable[..., Any], swapped: bool) -> 
         if isinstance(other, Symbol):
             return NotImplemented
         pair = (other, self) if swapped else (self, other)
+        key = (name, *[x.value if isinstance(x, Number) else repr(x) for x in pair])
+        memo = modes.tracing.memo  # each parameter's step asks for the same powers
+        if key not in memo:
+            memo[key] = compute(*pair)
+        return memo[key]
+
+    def compute(*pair: Any) -> Number:
         whole = all(type(_now(x)) is int for x in pair) and name not in ("divide", "pow")
         dtype = int64 if whole else float64
         values = [_as_value(_number_value(x), dtype, ()) for x in pair]

@@ -170,6 +170,7 @@ class Trace:
         self._fresh: dict[int, int] = {}
         self._made: list[Tensor] = []
         self._asked: set[Any] = set()
+        self.memo: dict[Any, Number] = {}  # of arithmetic on numbers
         self.guards: list[Callable[[], bool]] = []
         self.fixed: list[tuple[Any, Any, Any]] = []
         self.equal: list[tuple[Any, list[Any]]] = []

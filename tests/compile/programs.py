@@ -42,7 +42,7 @@ def traced(function: Callable[..., Any], *operands: Tensor) -> tuple[Graph, list
     given = []
     for _, (_, of, *_) in record.inputs:
         source = leaves[of] if isinstance(of, int) else of
-        given.append(np.asarray(source.numpy() if isinstance(source, Tensor) else source))
+        given.append(np.asarray(source.detach().numpy() if isinstance(source, Tensor) else source))
     return graph, given
 
 

@@ -22,6 +22,7 @@ def reference(c, axes, x, w, g):
     wide = np.pad(x.astype(np.float64), around)
     y, wide_gradient, w_gradient = np.zeros(g.shape), np.zeros(wide.shape), np.zeros(w.shape)
     i, o = c.channels // c.groups, c.out_channels // c.groups
+    summed = [0, *range(2, axes + 2)]
     for place in np.ndindex(*w.shape[2:]):
         inside = [
             slice(k * d, k * d + s * (m - 1) + 1, s)
@@ -33,7 +34,7 @@ def reference(c, axes, x, w, g):
             part = (out[1], slice(None), *place)
             y[out] += np.einsum("ni...,oi->no...", wide[seen], w[part])
             wide_gradient[seen] += np.einsum("no...,oi->ni...", g[out], w[part])
-            w_gradient[part] += np.einsum("no...,ni...->oi", g[out], wide[seen])
+            w_gradient[part] += np.tensordot(g[out], wide[seen], [summed, summed])
     inner = tuple([slice(p, p + n) for p, n in zip(padding, x.shape[2:], strict=True)])
     return y, wide_gradient[(slice(None), slice(None), *inner)], w_gradient
 

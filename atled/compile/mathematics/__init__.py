@@ -15,9 +15,9 @@ Read `values.py` first, then `exponential.py`.
 from collections.abc import Callable
 
 from atled.compile.ir import Type, Writer
-from atled.compile.mathematics import erf as error_functions
 from atled.compile.mathematics import (
     division,
+    erf,
     erfinv,
     exponential,
     gamma,
@@ -69,8 +69,8 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "asin": inverse.asin,
     "atan": inverse.atan,
     "atan2": inverse.atan2,
-    "erf": error_functions.erf,
-    "erfc": error_functions.erfc,
+    "erf": erf.erf,
+    "erfc": erf.erfc,
     "pow": power.pow,
     "erfinv": erfinv.erfinv,
     "floor_divide": division.floor_divide,

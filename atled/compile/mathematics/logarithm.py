@@ -12,7 +12,6 @@ from atled.compile.mathematics.exponential import (
     BIAS,
     LN2,
     MANTISSA,
-    clamp,
     exp_parts,
     power_of_two,
     reduced,
@@ -158,9 +157,20 @@ def log10(x: Value) -> Value:
     return ends(x, y + fma(low, inverse, fma(high, rest, lost)))
 
 
+def log1p_of_exp(d: Value, lost: Value | None = None) -> tuple[Value, Value]:
+    """Return log(1 + e^(d + lost)) as a sum of two, for d <= 0."""
+    low = -104.0 if d.kind.scalar == "float" else -746.0
+    n, r, tail = reduced((d < low).select(low, d))
+    high, rest = exp_parts(r, tail if lost is None else tail + lost)
+    return log1p_parts(scale(high, n), scale(rest, n))
+
+
 def softplus(x: Value) -> Value:
-    """Return log(1 + eˣ)."""
-    return logaddexp(x, x.const(0.0))
+    """Return log(1 + eˣ): the larger of x and 0, and log(1 + e^-|x|)."""
+    larger = (x < 0.0).select(0.0, x)
+    high, low = log1p_of_exp(-abs(x))
+    total, left = two_sum(larger, high)
+    return (larger < math.inf).select(total + (left + low), larger)
 
 
 def log_sigmoid(x: Value) -> Value:
@@ -169,15 +179,15 @@ def log_sigmoid(x: Value) -> Value:
 
 
 def logaddexp(x: Value, y: Value) -> Value:
-    """Return log(eˣ + eʸ): the larger, and log(1 + e⁻ᵈ) of the distance d."""
-    larger = (x >= y).select(x, y)
-    smaller = (x >= y).select(y, x)
+    """Return log(eˣ + eʸ): the larger, and log(1 + e⁻ᵈ) of the distance d.
+
+    The two may cancel: the error is below an ulp of the larger operand.
+    """
+    first = x >= y
+    larger, smaller = first.select(x, y), first.select(y, x)
     distance, lost = two_sum(smaller, -larger)
-    distance = x.equals(y).select(0.0, distance)
-    low = -104.0 if x.kind.scalar == "float" else -746.0
-    n, r, tail = reduced(clamp(distance, low, 0.0))
-    high, rest = exp_parts(r, (abs(lost) < 1.0).select(tail + lost, tail))
-    high, rest = log1p_parts(scale(high, n), scale(rest, n))
+    distance = x.equals(y).select(0.0, distance)  # of two infinities too
+    high, low = log1p_of_exp(distance, (abs(lost) < 1.0).select(lost, 0.0))
     total, left = two_sum(larger, high)
-    result = (abs(larger) < math.inf).select(total + (left + rest), larger)
+    result = (abs(larger) < math.inf).select(total + (left + low), larger)
     return (is_nan(x) | is_nan(y)).select(x + y, result)

@@ -6,6 +6,7 @@ enough, and costs a few instructions. Above it x is multiplied by the bits of 2/
 """
 
 import math
+from itertools import pairwise
 
 from atled.compile.ir import BOOL, F64, I64, Type, Writer
 from atled.compile.mathematics.exponential import exponent_of
@@ -65,7 +66,7 @@ def window(position: Value) -> list[Value]:
         base = f"getelementptr i64, ptr @atled.two_over_pi, i64 {index.register}"
         words.append(position.emit(f"load i64, ptr {writer.emit(base)}"))
     shifted = []
-    for high, low in zip(words, words[1:], strict=False):
+    for high, low in pairwise(words):
         operands = [(I64, v.register) for v in (high, low, position)]
         shifted.append(Value(writer, I64, writer.call("@llvm.fshl.i64", I64, *operands)))
     return shifted

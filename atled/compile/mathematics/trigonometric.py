@@ -1,9 +1,7 @@
-"""sin, cos and tan, from an angle reduced to ±π/4; asin, acos, atan and atan2.
+"""sin, cos and tan, from an angle reduced to ±π/4.
 
 The polynomials are minimax (Remez exchange), with errors below 2^-27 and 2^-58 of the result.
 """
-
-import math
 
 from atled.compile.mathematics.reduction import quarter_turns
 from atled.compile.mathematics.values import Value, fast_two_sum, fma, horner, through_double
