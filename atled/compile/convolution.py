@@ -160,11 +160,11 @@ def forward(c: Convolution) -> Kernel:
                 places if c.is_plain else c.columns, 1, places)  # fmt: skip
     multiply = write.product(p)
     write.prepare()
-    with body.loop("%begin", "%end") as unit:
-        group = body.emit(f"urem i64 {unit.index}, {c.groups}")
+    with body.units() as unit:
+        group = body.emit(f"urem i64 {unit}, {c.groups}")
         w = body.offset("%w", body.place((group, c.outputs * c.depth)), c.type)
-        x = body.offset("%x", body.place((unit.index, c.inputs * prod(c.spatial))), c.type)
-        y = body.offset("%y", body.place((unit.index, c.outputs * places)), c.type)
+        x = body.offset("%x", body.place((unit, c.inputs * prod(c.spatial))), c.type)
+        y = body.offset("%y", body.place((unit, c.outputs * places)), c.type)
         with body.nest(c.out[0] // c.rows) as (block,):
             patches = write.patches(x, block)
             part = body.offset(y, body.place((block, c.columns)), c.type)
@@ -181,12 +181,12 @@ def input_gradient(c: Convolution) -> Kernel:
     p = Product(rows, c.columns, c.outputs, c.dtype, 1, c.depth, places, 1,
                 places if c.is_plain else c.columns)  # fmt: skip
     multiply = write.product(p)
-    with body.loop("%begin", "%end") as unit:
-        group = body.emit(f"urem i64 {unit.index}, {c.groups}")
+    with body.units() as unit:
+        group = body.emit(f"urem i64 {unit}, {c.groups}")
         w = body.offset("%w", body.place((group, c.outputs * c.depth)), c.type)
-        g = body.offset("%g", body.place((unit.index, c.outputs * places)), c.type)
+        g = body.offset("%g", body.place((unit, c.outputs * places)), c.type)
         image = c.inputs * prod(c.spatial)
-        x = body.offset("%x", body.place((unit.index, image)), c.type)
+        x = body.offset("%x", body.place((unit, image)), c.type)
         if c.is_plain:
             body.do(f"call void @{multiply}(ptr {w}, ptr {g}, ptr {x})")
         else:
@@ -215,13 +215,13 @@ def weight_gradient(c: Convolution) -> Kernel:
     multiply = write.product(p)
     write.prepare()
     whole = c.groups * c.depth * c.outputs
-    with body.loop("%begin", "%end") as share:
-        mine = body.offset("%partials", body.place((share.index, whole)), c.type)
+    with body.units() as share:
+        mine = body.offset("%partials", body.place((share, whole)), c.type)
         body.zero(mine, whole * c.size)
-        after = body.emit(f"add i64 {share.index}, 1")
+        after = body.emit(f"add i64 {share}, 1")
         first, last = (
             body.emit(f"udiv i64 {body.place((i, c.images))}, {shares}")
-            for i in (share.index, after)
+            for i in (share, after)
         )
         with body.loop(first, last) as image, body.nest(c.groups) as (group,):
             unit = body.place((image.index, c.groups), (group, 1))
@@ -252,10 +252,10 @@ def _sum_of_partials(
     body = Body()
     vector = Type(c.type.scalar, c.lanes)
     whole = c.groups * c.depth * c.outputs
-    with body.loop("%begin", "%end") as row:
-        group = body.emit(f"udiv i64 {row.index}, {c.depth}")
-        at = body.emit(f"urem i64 {row.index}, {c.depth}")
-        source = body.offset("%partials", body.place((row.index, c.outputs)), c.type)
+    with body.units() as row:
+        group = body.emit(f"udiv i64 {row}, {c.depth}")
+        at = body.emit(f"urem i64 {row}, {c.depth}")
+        source = body.offset("%partials", body.place((row, c.outputs)), c.type)
         target = body.place((group, c.outputs * c.depth), (at, 1))
         target = body.offset("%w", target, c.type)
         for kind, first, count in _vectors(vector, c.outputs):

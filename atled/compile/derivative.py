@@ -11,7 +11,7 @@ cotangents, and that function is compiled like any other, with its own derivativ
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from atled.compile.interpret import Interpreted, evaluate
+from atled.compile.interpret import evaluate
 from atled.config import modes
 from atled.core.apply import port_of
 from atled.core.autograd import TENSORS
@@ -273,4 +273,3 @@ class _Recording:
 
 
 RECORDING = _Recording()
-DEFAULT = Interpreted

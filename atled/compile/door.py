@@ -17,11 +17,12 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from atled.config import changes, modes, settings
+from atled.config import changes as _changes
+from atled.config import modes, settings
 from atled.core.graph import Value
 from atled.core.guard import MISSING, Environment, Slot, same
 from atled.core.tensor import Tensor
-from atled.core.trace import Record
+from atled.core.trace import Change, Record
 from atled.tree import unflatten
 
 __all__ = ["Text", "write_changes", "write_checks", "write_environment", "write_results"]
@@ -39,7 +40,7 @@ class Text:
         self._lines, self._depth = [f"def {head}:"], 1
         self._names: dict[int, str] = {}
         self._space: dict[str, Any] = {
-            "changes": changes, "modes": modes, "settings": settings, "same": same,
+            "changes": _changes, "modes": modes, "settings": settings, "same": same,
             "new": object.__new__, "Tensor": Tensor, **known,
         }  # fmt: skip
         self._head = head.split("(")[0]
@@ -128,7 +129,7 @@ MISSED = (AttributeError, KeyError, ValueError, struct.error)
 
 
 def write_changes(
-    text: Text, record: Record, at: Callable[[Value], str], source: Callable[..., int | None]
+    text: Text, changes: list[Change], at: Callable[[Value], str], source: Callable[..., int | None]
 ) -> None:
     """Write down what a call changes.
 
@@ -137,7 +138,7 @@ def write_changes(
         source: the input that is read from a place, or None.
     """
     numbers: dict[Value, list[str]] = {}
-    for kind, of, key, what in record.changes:
+    for kind, of, key, what in changes:
         if kind == "number":
             numbers.setdefault(what, []).append(text.item(of, key))
         elif kind != "grad":
@@ -152,7 +153,7 @@ def write_changes(
                 text += f"arrays[{k}] = seen[{k}] = {to} = {at(what)}"
     for value, places in numbers.items():
         text += f"{' = '.join(places)} = {at(value)}.item()"
-    for kind, of, _, what in record.changes:
+    for kind, of, _, what in changes:
         if kind == "grad":
             text += f"{text.tensor(of)}._grad = {'None' if what is None else _result(text, what)}"
 

@@ -91,6 +91,13 @@ class Body(Writer):
         self.label(done)
 
     @contextmanager
+    def units(self) -> Iterator[str]:
+        """Write a loop over a function's share of units, from %begin up to %end; maybe none."""
+        some = self.emit("icmp slt i64 %begin, %end")
+        with self.when(some), self.loop("%begin", "%end") as unit:
+            yield unit.index
+
+    @contextmanager
     def nest(self, *counts: int) -> Iterator[list[str]]:
         """Write loops inside each other, of known lengths from 1 on; give their counters."""
         with ExitStack() as stack:

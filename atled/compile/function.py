@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from atled.backends.protocol import current
 from atled.compile.derivative import Pullback
-from atled.compile.prepared import Executor, Prepared
+from atled.compile.prepared import Prepared, executor
 from atled.compile.verify import verified
 from atled.config import modes
 from atled.core.guard import Environment
@@ -104,6 +104,7 @@ class Compiled:
             for at, prepared in enumerate(self._prepared):
                 if prepared.key == key and prepared.ready(leaves):
                     if at:
+                        self._prepared[0].forget()
                         self._prepared.insert(0, self._prepared.pop(at))
                     return self._run(prepared, args, kwargs, leaves)
             return self._first(args, kwargs, leaves, key)
@@ -157,6 +158,8 @@ class Compiled:
             for undo in failed:
                 undo()
             raise
+        if self._prepared:
+            self._prepared[0].forget()
         self._prepared.insert(0, prepared)
         del self._prepared[KEPT:]
         return result
@@ -177,7 +180,7 @@ class Compiled:
                 record = trace.finish(result)
                 pullback = None
                 if record.leaves:
-                    pullback = Pullback(record, self._name, Executor, Compiled)
+                    pullback = Pullback(record, self._name, executor, Compiled)
         except BaseException:
             for slot in environment.changed():
                 slot.restore()

@@ -141,7 +141,7 @@ def _nodes(graph: Graph) -> set[Value]:
         if v.op in ELEMENTWISE and readers > 1 and costs[v] > CHEAP:
             found.add(v)
             costs[v] = 0.0
-    return {v for v in found if v.op != "input"}
+    return {v for v in found if v.op != "input" and v.size}
 
 
 def _readers(value: Value, users: dict[Value, list[Value]]) -> list[Value]:

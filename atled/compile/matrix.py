@@ -18,7 +18,7 @@ __all__ = ["Block", "Divided", "Product", "blocks", "divided", "product"]
 POINTERS = "ptr %a, ptr %b, ptr %c"
 RANGE = "i64 %begin, i64 %end"
 LONGEST = 1024  # along k, for one of our kernels
-BLOCK = 2_500_000  # multiplications that one block has at least: about 50 µs
+BLOCK = 1_250_000  # multiplications that one block has at least: 10 to 25 µs
 
 
 class Block(NamedTuple):
@@ -182,7 +182,7 @@ class Divided(NamedTuple):
 def blocks(p: Product) -> list[Block]:
     """Divide a large product for several threads, in the same way on any number of them.
 
-    A block takes 50 µs or more and there are 16 at most. Columns are divided where there are
+    A block takes 10 to 25 µs or more, to claim one takes less than 1, and there are 16 at most. Columns are divided where there are
     enough of them (a panel of B is packed once, and C's cache lines stay apart), else rows. Our
     kernels lose nothing by it; OpenBLAS, which packs for each call, 5 to 15 % at 8 blocks, 30 to
     60 % at blocks of 16 rows or columns.
@@ -209,12 +209,12 @@ def divided(p: Product) -> Divided:
     first, last = product(parts[0].product), product(parts[-1].product)
     step = parts[1] if len(parts) > 1 else parts[0]
     body = Body(first[2] | last[2])
-    with body.loop("%begin", "%end") as i:
+    with body.units() as i:
         places = [
-            "ptr " + body.offset(f"%{letter}", body.place((i.index, stride)), p.type)
+            "ptr " + body.offset(f"%{letter}", body.place((i, stride)), p.type)
             for letter, stride in (("a", step.a), ("b", step.b), ("c", step.c))
         ]
-        is_last = body.emit(f"icmp eq i64 {i.index}, {len(parts) - 1}")
+        is_last = body.emit(f"icmp eq i64 {i}, {len(parts) - 1}")
         is_other = body.emit(f"xor i1 {is_last}, true")
         for test, (name, _, _) in ((is_last, last), (is_other, first)):
             with body.when(test):

@@ -28,6 +28,7 @@ class Schedule:
         arena: its size in bytes.
         inplace: outputs that are written into the memory of an input.
         copied: outputs computed in the arena, to be copied into that of an input at the end.
+        tested: the level after which all tests are there; -1 without tests.
     """
 
     def __init__(self, levels: list[list[Step]]) -> None:
@@ -36,13 +37,17 @@ class Schedule:
         self.arena = 0
         self.inplace: dict[Value, Value] = {}
         self.copied: dict[Value, Value] = {}
+        self.tested = -1
 
 
-def scheduled(graph: Graph, steps: list[Step], aliases: dict[Value, Value]) -> Schedule:
+def scheduled(
+    graph: Graph, steps: list[Step], aliases: dict[Value, Value], tests: list[Value]
+) -> Schedule:
     """Order the steps and place the arrays.
 
     Args:
         aliases: output -> the input whose memory it shall have in the end.
+        tests: outputs that must be there before any memory of an input is written.
     """
     writers = {v: step for step in steps for v in step.writes}
     readers: dict[Value, list[Step]] = {}
@@ -53,9 +58,12 @@ def scheduled(graph: Graph, steps: list[Step], aliases: dict[Value, Value]) -> S
         step: {writers[v] for v in step.reads if v in writers and writers[v] is not step}
         for step in steps
     }
-    inplace, copied = _in_place(aliases, steps, writers, readers, waits)
+    before = {writers[v] for v in tests if v in writers}
+    inplace, copied = _in_place(aliases, steps, writers, readers, waits, before)
     plan = Schedule(_levels(steps, waits))
     plan.inplace, plan.copied = inplace, copied
+    tested = [i for i, level in enumerate(plan.levels) if not before.isdisjoint(level)]
+    plan.tested = max(tested, default=-1)
     _place(plan, graph, readers, writers)
     return plan
 
@@ -66,6 +74,7 @@ def _in_place(
     writers: dict[Value, Step],
     readers: dict[Value, list[Step]],
     waits: dict[Step, set[Step]],
+    before: set[Step],
 ) -> tuple[dict[Value, Value], dict[Value, Value]]:
     """Decide which outputs may be written over their inputs, and make them wait for readers."""
     behind = _behind(steps, waits)
@@ -74,10 +83,11 @@ def _in_place(
     copied: dict[Value, Value] = {}
     for output, source in aliases.items():
         writer = writers.get(output)
-        others = [s for s in readers.get(source, []) if s is not writer]
+        others = [s for s in {*readers.get(source, []), *before} if s is not writer]
         if (
             writer is None
             or eager  # a call that raises must leave the state as it was
+            or writer in before
             or (source in writer.reads and (output, source) not in writer.in_order)
             or any(behind[writer] >> s.number & 1 for s in others)
             or source in inplace.values()

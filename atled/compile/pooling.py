@@ -252,22 +252,22 @@ class _Planes:
             value = self.vector.const(fill)
             with body.loop(0, self._length, p.lanes) as i:
                 body.store(self.vector, value, body.offset("%scratch", i.index, p.type))
-        with body.loop("%begin", "%end") as unit:
-            plane = body.offset(x, body.place((unit.index, prod(p.spatial))), p.type)
+        with body.units() as unit:
+            plane = body.offset(x, body.place((unit, prod(p.spatial))), p.type)
             source = "%scratch" if self._uses_scratch else plane
             if fill is None:
                 self._empty(plane)
             elif self._uses_scratch:
                 self._copy_lines(plane, into_scratch=True)
             if fill is not None or not self._uses_scratch:
-                self._over_windows(source, unit.index, range(p.kernel[0]), windows)
+                self._over_windows(source, unit, range(p.kernel[0]), windows)
             else:
                 # A vector that overlaps the last one stored would have to wait for it: one place
                 # of the windows after another goes over the plane (3 times faster, 3x3 windows).
                 for each in _columns(p):
                     self._columns = [each]
                     with body.nest(p.kernel[0]) as (row,):
-                        self._over_windows(source, unit.index, [row], windows)
+                        self._over_windows(source, unit, [row], windows)
                 self._copy_lines(plane, into_scratch=False)
 
     def _over_windows(

@@ -3,6 +3,7 @@
 import itertools
 import struct
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from atled.backends.protocol import load
@@ -15,20 +16,27 @@ from atled.compile.door import (
     write_kept_gradients,
     write_results,
 )
-from atled.compile.interpret import Interpreted
+from atled.compile.owned import Owned
 from atled.config import changes, modes, settings
-from atled.core.graph import Graph, Value
+from atled.core.graph import ELEMENTWISE, Graph, Value, ordered
 from atled.core.guard import Environment
 from atled.core.tensor import Tensor
-from atled.core.trace import Record, Source
+from atled.core.trace import Change, Record, Source
 from atled.dtypes import int64
 
-__all__ = ["Executor", "Leaves", "Prepared", "target"]
+__all__ = ["Leaves", "Prepared", "executor", "target"]
 
-# What runs a graph: `Executor(graph, aliases).run(arrays) -> arrays`.
-Executor: Any = Interpreted
+# What may be computed twice: to check the inputs before anything is written over.
+_CHEAP = ELEMENTWISE | set(
+    "input constant iota reshape permute_dims broadcast_to slice all any max min".split()
+)
 
 Leaves = Sequence[Tensor]
+
+
+def executor(graph: Graph, aliases: dict[int, int]) -> Any:
+    """Return what runs a graph; imported on first use, because it needs llvmlite."""
+    return import_module(".program", __package__).Program(graph, aliases)
 
 
 def mode() -> tuple[Any, ...]:
@@ -67,10 +75,15 @@ class Prepared:
         self._captured = {id(ref) for ref, *_ in record.captured if isinstance(ref, Tensor)}
         self._lay_out()
         self._lay_in()
+        aliases = self._aliases()
+        self._owned = Owned(sorted(set(aliases.values())), self.arrays, self._seen)
         self.ready = self._write_ready()
-        self._leave = self._write_leave()
-        self._checks = [(self._place[v], error) for v, error in record.checks]
-        self.program = Executor(self.graph, self._aliases())
+        self._leave = self._write_leave({})
+        self._leave_rest = self._write_leave(aliases)
+        self._checks = [(self._place[v], error) for v, error in record.checks if not self._first]
+        self.program = executor(self.graph, aliases)
+        self.examination = executor(Graph(self.graph.inputs, self._first), {}) \
+            if self._first else None  # fmt: skip
 
     # -- what it is made of
 
@@ -79,10 +92,14 @@ class Prepared:
         record = self.record
         kept = self.pullback.residuals if self.pullback is not None else []
         wanted = [c.what for c in record.changes if isinstance(c.what, Value)]
-        wanted += [f.value for f in record.fresh] + [v for v, _ in record.checks] + kept
+        checks = [v for v, _ in record.checks]
+        # Checks of what goes in run first, as a program of their own.
+        self._first = checks if all(v.op in _CHEAP for v in ordered([], checks)) else []
+        wanted += [f.value for f in record.fresh] + kept + ([] if self._first else checks)
         inputs = [v for v, _ in record.inputs]
         outputs = [v for v in dict.fromkeys(wanted) if v not in set(inputs)]
-        read = {x for v in Graph(inputs, outputs).values for x in v.inputs} | set(wanted)
+        whole = Graph(inputs, outputs + self._first)
+        read = {x for v in whole.values for x in v.inputs} | set(wanted)
         self._read = [(v, source) for v, source in record.inputs if v in read]
         self.graph = Graph([v for v, _ in self._read], outputs)
         # Where a value is found after a run, in [*outputs, *inputs].
@@ -130,12 +147,16 @@ class Prepared:
         return None
 
     def _aliases(self) -> dict[int, int]:
-        """Say which outputs take the place of an input of their kind."""
+        """Say which outputs are written over the input of which they take the place."""
         found: dict[int, int] = {}
+        if (self.record.checks and not self._first) or any(
+            v.op == "call" for v in self.graph.values
+        ):
+            return found  # it may fail half way
         for kind, of, key, what in self.record.changes:
-            if kind in ("value", "item") and self._place[what] < self._outputs:
+            if kind in ("value", "item") and what.shape and self._place[what] < self._outputs:
                 source = self._source_of(kind, of, key)
-                if source is not None:
+                if source is not None and source not in found.values():
                     found.setdefault(self._place[what], source)
         return found
 
@@ -221,9 +242,19 @@ class Prepared:
         if t is not None and (t._node is not None) != self._needs.get(id(t), t._node is not None):
             return False
         self._seen[k] = value
-        if k < len(self.arrays):
+        if k in self._owned:
+            self._owned.take(k, value)
+        elif k < len(self.arrays):
             self.arrays[k] = np.asarray(value, order="C")
         return True
+
+    def forget(self) -> None:
+        """Let go of the arrays of the last call; the next one reads all of them again."""
+        self._owned.forget()
+        self._seen[:] = [None] * len(self._seen)
+        for k, (_, source) in enumerate(self._read):
+            if source.kind != "number":
+                self.arrays[k] = None
 
     def _still_tracked(self) -> bool:
         """Say whether the Tensors from outside still do, or do not, require a gradient."""
@@ -266,15 +297,37 @@ class Prepared:
         Raises:
             whatever a check says; no state has changed then.
         """
-        found = self.program.run(self.arrays)
-        for place, error in self._checks:
-            if not found[place]:
-                raise error()
+        if self.examination is not None:
+            self._examine()
+        owned = self._owned
+        owned.settle()
+        try:
+            found = self.program.run(self.arrays)
+            for place, error in self._checks:
+                if not found[place]:
+                    raise error()
+        except BaseException:
+            self.forget()
+            raise
         self.calls += 1
-        return self._leave(leaves, found)
+        if owned.moved:
+            owned.moved = False
+            return self._leave(leaves, found)
+        return self._leave_rest(leaves, found)
 
-    def _write_leave(self) -> Any:
-        """Write `leave(leaves, found)`: state to its places, results to new Tensors."""
+    def _examine(self) -> None:
+        """Check what goes in."""
+        found = self.examination.run(self.arrays)
+        for holds, (_, error) in zip(found, self.record.checks, strict=True):
+            if not holds:
+                raise error()
+
+    def _write_leave(self, aliases: dict[int, int]) -> Any:
+        """Write `leave(leaves, found)`: state to its places, results to new Tensors.
+
+        Args:
+            aliases: outputs that lie in their places already.
+        """
         record, arrays = self.record, self.arrays
         text = Text("leave(leaves, found)", seen=self._seen, arrays=arrays)
         if self._count:
@@ -289,9 +342,16 @@ class Prepared:
             connect, graph = text.name(self.pullback.connect), text.name(self.graph)
             text += f"{connect}([{fresh}], leaves, [{saved}], arrays, {graph})"
         write_kept_gradients(text, record)
-        write_changes(text, record, self._at, self._source_of)
+        left = [c for c in record.changes if not self._is_written(c, aliases)]
+        write_changes(text, left, self._at, self._source_of)
         write_results(text, record)
         return text.function()
+
+    def _is_written(self, change: Change, aliases: dict[int, int]) -> bool:
+        if change.kind not in ("value", "item"):
+            return False
+        source = aliases.get(self._place[change.what])
+        return source is not None and source == self._source_of(*change[:3])
 
     def _at(self, value: Value) -> str:
         place = self._place[value]

@@ -12,7 +12,9 @@ frame can name the object itself and nothing is unpacked in a call.
 import ctypes
 import threading
 import time
+from collections.abc import Sequence
 from functools import partial
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -58,19 +60,27 @@ class Program:
         graph: what to compute.
         aliases: output number -> number of the input whose memory it takes over: that array is
             written in place, and is itself the output.
+        tests: numbers of outputs, 0-d booleans: if one is false, the program stops before it
+            writes to any memory of an input.
     """
 
-    def __init__(self, graph: Graph, aliases: dict[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        aliases: dict[int, int] | None = None,
+        tests: Sequence[int] = (),
+    ) -> None:
         debug = self.debug = debug_level()
         graph = simplified(graph)
         if debug >= 1:
             print(graph)
         wanted = {graph.outputs[k]: graph.inputs[i] for k, i in (aliases or {}).items()}
-        wanted = {v: x for v, x in wanted.items() if v.op != "input"}
+        wanted = {v: x for v, x in wanted.items() if v.op != "input" and v.size}
         plan = planned(graph)
         steps = steps_of(plan)
         self.graph, self.plan = graph, plan
-        self.schedule = scheduled(graph, steps, wanted)
+        self.tests = [graph.outputs[k] for k in tests]
+        self.schedule = scheduled(graph, steps, wanted, self.tests)
         self._finish_copies()
         self._lay_out()
         self._compile()
@@ -110,6 +120,16 @@ class Program:
         start = -memory.ctypes.data % 64
         self.arena = memory[start : start + schedule.arena]
         self.frame[self.arena_slot] = id(self.arena) + DATA
+        graph, places = self.graph, {v: k for k, v in enumerate(self.graph.inputs)}
+        self._input_slots = [self.slots[v] for v in graph.inputs]
+        owners = {v: self.place.get(v, v) for v in graph.outputs}
+        self._outputs = [(v.shape, v.dtype.name, places.get(owners[v])) for v in graph.outputs]
+        fresh = {self.slots[v]: k for k, v in enumerate(graph.outputs) if owners[v] not in places}
+        self._fresh = list(fresh.items())
+        firsts = {v: k for k, v in reversed(list(enumerate(graph.outputs)))}
+        self._twins = [(k, firsts[v]) for k, v in enumerate(graph.outputs) if firsts[v] != k]
+        self._fresh = [(slot, firsts[graph.outputs[k]]) for slot, k in self._fresh]
+        self._overwritten = [places[x] for x in self.place.values()]
 
     def _compile(self) -> None:
         texts: dict[str, str] = {}
@@ -129,18 +149,39 @@ class Program:
                 self.cost += step.cost * step.units
             name = f"level{number}"
             texts[name], shares = self._level(name, level)
-            if not self.segments or isinstance(self.segments[-1], Step):
+            after_tests = number == self.schedule.tested + 1
+            if not self.segments or isinstance(self.segments[-1], Step) or after_tests:
                 self.segments.append([])
             self.segments[-1].append((name, shares))
+        self._is_mixed = any(isinstance(segment, Step) for segment in self.segments)
         for number, segment in enumerate(self.segments):
             if isinstance(segment, list):
-                texts[f"segment{number}"] = _sequence(f"segment{number}", segment)
+                test = self._test(segment)
+                texts[f"segment{number}"] = _sequence(f"segment{number}", segment, test)
         self.text = "\n".join([*sorted(declarations), *texts.values()])
         self.library = Library(self.text) if texts else None
         threads.scratch(scratch)
         self.scratch = np.empty(scratch + 64, np.uint8)
         self.records: list[Any] = []  # what native code reads while it runs
         self._calls = [self._call(n, s) for n, s in enumerate(self.segments)]
+
+    def _test(self, segment: list[tuple[str, int]]) -> list[str]:
+        """Write what says, at the end of the segment with the last test, whether one is false."""
+        if not self.tests or segment[-1][0] != f"level{self.schedule.tested}":
+            return []
+        lines, failed = [], "0"
+        for k, value in enumerate(self.tests):
+            lines += [
+                f"  %t{k}c = getelementptr ptr, ptr %frame, i64 {self.slots[value]}",
+                f"  %t{k}d = load ptr, ptr %t{k}c",
+                f"  %t{k}e = load ptr, ptr %t{k}d",
+                f"  %t{k} = load i8, ptr %t{k}e",
+                f"  %t{k}f = icmp eq i8 %t{k}, 0",
+                f"  %t{k}g = zext i1 %t{k}f to i64",
+                f"  %t{k}h = or i64 {failed}, %t{k}g",
+            ]
+            failed = f"%t{k}h"
+        return [*lines, f"  %failed = or i64 {failed}, 0"]
 
     def _level(self, name: str, steps: list[Step]) -> tuple[str, int]:
         """Write the function of a level over its shares; return it and their number."""
@@ -194,9 +235,7 @@ class Program:
         assert self.library is not None
         frame = ctypes.addressof(self.frame)
         if self.is_small and self.debug < 4:
-            run = self.library.function(f"segment{number}", ctypes.c_void_p, ctypes.c_void_p)
-            scratch = self.scratch.ctypes.data
-            return lambda: run(frame, scratch)
+            return partial(self._whole(number), frame, self.scratch.ctypes.data)
         regions = (threads.Region * len(segment))(*[
             threads.Region(self.library.address(name), shares, 1) for name, shares in segment
         ])  # fmt: skip
@@ -205,8 +244,24 @@ class Program:
             return partial(self._timed, regions, segment)
         record = threads.Call(ctypes.addressof(regions), len(segment), frame, most)
         self.records.append((regions, record))
-        run, where = threads.call_function(), ctypes.addressof(record)
-        return lambda: run(where)
+        run = partial(threads.call_function(), ctypes.addressof(record))
+        test = self._test(segment)
+        return partial(self._and_tested, run) if test else run
+
+    def _whole(self, number: int) -> Any:
+        """Return the function of a segment that one thread runs."""
+        assert self.library is not None
+        pointer = ctypes.c_void_p
+        return self.library.function(f"segment{number}", pointer, pointer, result=ctypes.c_int64)
+
+    def _and_tested(self, run: Any) -> bool:
+        """Run a segment, and say whether a test is false."""
+        run()
+        return any(not ctypes.c_int8.from_address(self._address(v)).value for v in self.tests)
+
+    def _address(self, value: Value) -> int:
+        cell = self.frame[self.slots[value]]
+        return ctypes.c_void_p.from_address(cell or 0).value or 0
 
     def _timed(self, regions: Any, levels: list[tuple[str, int]]) -> None:
         """Run a segment level by level, and print how long each takes."""
@@ -219,34 +274,64 @@ class Program:
 
     # -- running it
 
-    def run(self, inputs: list[Any]) -> list[Any]:
+    def bind(self, k: int, array: Any) -> None:
+        """Say which array input k is from now on: C-contiguous, of its shape and dtype."""
+        self.frame[self._input_slots[k]] = id(array) + DATA
+
+    def claim(self, arrays: list[Any], holders: int) -> None:
+        """Replace by copies those inputs that will be overwritten and that somebody else can see.
+
+        Args:
+            arrays: the inputs, bound already.
+            holders: how many references to an array there are that do not count, this list's
+                among them.
+        """
+        for k in self._overwritten:
+            array = arrays[k]
+            if getrefcount(array) > holders + 2 or array.base is not None:
+                arrays[k] = array.copy()
+                self.bind(k, arrays[k])
+
+    def run(self, arrays: list[Any]) -> list[Any]:
         """Compute the outputs.
 
         Args:
-            inputs: arrays of the graph's shapes and dtypes. One whose memory an output takes over
-                is written in place, and must be C-contiguous.
-        """
-        arrays = [np.ascontiguousarray(x) if getattr(x, "ndim", 0) else np.asarray(x)
-                  for x in inputs]  # fmt: skip
-        held: dict[Value, Any] = dict(zip(self.graph.inputs, arrays, strict=True))
-        for v in self.graph.outputs:
-            if v in self.place:
-                held[v] = held[self.place[v]]
-            elif v not in held:
-                held[v] = np.empty(v.shape, v.dtype.name)
-        with self.lock:
-            for v, slot in self.slots.items():
-                self.frame[slot] = id(held[v]) + DATA
-            self.execute(held)
-        return [held[v] for v in self.graph.outputs]
+            arrays: the inputs; one whose memory an output takes over is written in place.
 
-    def execute(self, held: dict[Value, Any]) -> None:
-        """Run all segments on the arrays that the frame names."""
-        for call in self._calls:
-            if isinstance(call, Step):
-                self._eager(call, held)
-            else:
-                call()
+        Returns:
+            The outputs. If a test among them is false, nothing behind it was computed, and no
+            memory of an input was touched.
+        """
+        for k, array in enumerate(arrays):
+            if not array.flags.c_contiguous:
+                arrays[k] = array = np.ascontiguousarray(array).reshape(array.shape)
+            self.bind(k, array)
+        return self.run_bound(arrays)
+
+    def run_bound(self, arrays: list[Any]) -> list[Any]:
+        """Compute the outputs of inputs that are bound already."""
+        with self.lock:
+            found = [
+                np.empty(shape, dtype) if source is None else arrays[source]
+                for shape, dtype, source in self._outputs
+            ]
+            for slot, k in self._fresh:
+                self.frame[slot] = id(found[k]) + DATA
+            for k, first in self._twins:
+                found[k] = found[first]
+            if not self._is_mixed:
+                for call in self._calls:
+                    if call():
+                        break
+                return found
+            held = dict(zip(self.graph.inputs, arrays, strict=True))
+            held |= zip(self.graph.outputs, found, strict=True)
+            for call in self._calls:
+                if isinstance(call, Step):
+                    self._eager(call, held)
+                elif call():
+                    break
+            return found
 
     def _eager(self, step: Step, held: dict[Value, Any]) -> None:
         value = step.eager
@@ -268,9 +353,13 @@ class Program:
         return part.view(value.dtype.name).reshape(value.shape)
 
 
-def _sequence(name: str, levels: list[tuple[str, int]]) -> str:
-    """Write a function that runs levels one after another on one thread."""
+def _sequence(name: str, levels: list[tuple[str, int]], test: list[str]) -> str:
+    """Write a function that runs levels one after another on one thread.
+
+    Args:
+        test: lines at the end, that give ``%failed``.
+    """
     lines = [f"  call void @{level}(ptr %frame, i64 0, i64 {shares}, ptr %scratch)"
              for level, shares in levels]  # fmt: skip
-    head = f"define void @{name}(ptr %frame, ptr %scratch) {{"
-    return "\n".join([head, *lines, "  ret void", "}"])
+    head = f"define i64 @{name}(ptr %frame, ptr %scratch) {{"
+    return "\n".join([head, *lines, *test, f"  ret i64 {'%failed' if test else 0}", "}"])

@@ -14,7 +14,7 @@ import numpy as np
 
 from atled.backends.protocol import load
 from atled.compile.kernel import REDUCTIONS
-from atled.core.graph import ELEMENTWISE, Graph, Value
+from atled.core.graph import ELEMENTWISE, Graph, GraphError, Value
 from atled.dtypes import bool_, int64
 
 __all__ = ["simplified"]
@@ -31,8 +31,35 @@ def simplified(graph: Graph) -> Graph:
     for v in graph.values:
         if v not in known:
             inputs = tuple([known[x] for x in v.inputs])
-            known[v] = builder.make(v.op, inputs, v.static)
+            made = _empty(builder, v, inputs) or builder.make(v.op, inputs, v.static)
+            known[v] = made
     return Graph(graph.inputs, [known[v] for v in graph.outputs])
+
+
+# What comes out of no elements, or of products over none.
+_OF_NOTHING = {
+    "sum": 0, "prod": 1, "all": 1, "any": 0, "place": 0, "searchsorted": 0,
+    "matmul": 0, "conv": 0, "conv_input": 0, "conv_weight": 0,
+}  # fmt: skip
+
+
+def _empty(b: "Builder", v: Value, inputs: tuple[Value, ...]) -> Value | None:
+    """Return what stands for a value without elements, or made of such; None for others.
+
+    What is left then has elements, but for results, which nothing computes.
+    """
+    if v.size == 0:
+        return b.filled(0, v)
+    if all(x.size for x in inputs) or v.op == "call":
+        return None
+    if v.op in ("scatter_nd_add", "scatter_nd_set"):
+        return inputs[0]
+    if v.op == "concat":
+        parts = tuple([x for x in inputs if x.size])
+        return parts[0] if len(parts) == 1 else b.make("concat", parts, v.static)
+    if v.op not in _OF_NOTHING:
+        raise GraphError(f"{v.op} of no elements: {v!r}")
+    return b.filled(_OF_NOTHING[v.op], v)
 
 
 class Builder:
@@ -69,6 +96,11 @@ class Builder:
 
     def constant(self, number: Any, dtype: Any) -> Value:
         return self.made("constant", (), {"value": number, "dtype": dtype})
+
+    def filled(self, number: int, like: Value) -> Value:
+        """Return a number as large and of the dtype of another value."""
+        typed = np.asarray(number, like.dtype.name).item()
+        return self.broadcast(self.constant(typed, like.dtype), like.shape)
 
     # -- elementwise
 

@@ -21,7 +21,10 @@ from atled.compile.ir import Type, Writer
 from atled.compile.mathematics import TABLE
 from atled.compile.native import Library, host
 
-SCALARS = {np.float32: "float", np.float64: "double", np.int32: "i32", np.int64: "i64"}
+SCALARS = {
+    np.float32: "float", np.float64: "double",
+    np.int32: "i32", np.int64: "i64", np.uint8: "i8", np.uint64: "i64",
+}  # fmt: skip
 PREDICATES = ("isfinite", "isinf", "isnan", "signbit")
 mp = mpmath.mp.clone()
 mp.prec = 240

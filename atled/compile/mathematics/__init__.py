@@ -6,6 +6,9 @@ sides of a case are computed and one is selected. Where that would be wasteful (
 10^5, a quotient above 2^53, an integer's power) they call a function of their own that branches;
 no library of C is called. The same bits come out with any number of lanes.
 
+Types are "float" and "double"; the arithmetic of division, powers, signs and extremes takes signed
+integers too, and has names of its own for unsigned ones. float16 is for the caller to widen.
+
 The accuracy, measured against mpmath over the whole range, is at most 2 ulp (4 for `pow`,
 `lgamma` and `digamma`); ``python -m tests.compile.accuracy`` prints the table.
 
@@ -94,6 +97,11 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "signbit": simple.signbit,
     "sqrt": simple.sqrt,
     "trunc": simple.trunc,
+    # The type of a register does not say whether an integer has a sign.
+    "unsigned_floor_divide": division.unsigned_floor_divide,
+    "unsigned_pow": power.unsigned_pow,
+    "unsigned_remainder": division.unsigned_remainder,
+    "unsigned_sign": simple.unsigned_sign,
 }
 
 TABLE: dict[str, Expansion] = {name: expansion(f) for name, f in FUNCTIONS.items()}

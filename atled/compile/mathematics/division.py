@@ -7,7 +7,7 @@ from atled.compile.mathematics.exponential import scale
 from atled.compile.mathematics.rare import Scalar, pack, rarely
 from atled.compile.mathematics.values import Value, call, fma
 
-__all__ = ["floor_divide", "remainder"]
+__all__ = ["floor_divide", "remainder", "unsigned_floor_divide", "unsigned_remainder"]
 
 
 def mantissa_and_exponent(x: Value) -> tuple[Value, Value]:
@@ -103,3 +103,15 @@ def integer_division(x: Value, y: Value) -> tuple[Value, Value]:
     quotient, rest = down.select(quotient - 1, quotient), down.select(rest + safe, rest)
     quotient = none.select(0, minus.select(-x, quotient))
     return quotient, none.select(0, rest)
+
+
+def unsigned_floor_divide(x: Value, y: Value) -> Value:
+    """Return x / y of integers without a sign, cut to a whole number; 0 for y = 0."""
+    none = y.equals(0)
+    return none.select(0, x.binary("udiv", none.select(1, y)))
+
+
+def unsigned_remainder(x: Value, y: Value) -> Value:
+    """Return the rest of x by y, of integers without a sign; 0 for y = 0."""
+    none = y.equals(0)
+    return none.select(0, x.binary("urem", none.select(1, y)))

@@ -26,12 +26,18 @@ from atled.compile.mathematics.values import (
 
 __all__ = ["acosh", "asinh", "atanh", "cosh", "sinh"]
 
-# (sinh x / x - 1) / x² in x², for |x| < 1, to 2^-61
-SINH = [
-    *(7.775648028078905e-13, 1.605668815991889e-10, 2.5052130666413693e-08),
-    *(2.755731910851815e-06, 1.9841269841589204e-4, 8.333333333332915e-3),
-    0.16666666666666669,
-]
+# (sinh x / x - 1) / x² in x², for |x| < 1, to 2^-27 and 2^-61
+SINH = {
+    "float": [
+        *(2.8175641091365833e-06, 1.983604597626254e-4, 8.333350531756878e-3),
+        0.1666666716337204,
+    ],
+    "double": [
+        *(7.775648028078905e-13, 1.605668815991889e-10, 2.5052130666413693e-08),
+        *(2.755731910851815e-06, 1.9841269841589204e-4, 8.333333333332915e-3),
+        0.16666666666666669,
+    ],
+}
 
 
 def eighths(x: Value) -> tuple[Value, Value, Value]:
@@ -39,26 +45,24 @@ def eighths(x: Value) -> tuple[Value, Value, Value]:
 
     An eighth, because e^|x| may be too large where half of it is not.
     """
-    n, r, tail = reduced(clamp(abs(x), 0.0, 711.0))
+    n, r, tail = reduced(clamp(abs(x), 0.0, 90.0 if x.kind.scalar == "float" else 711.0))
     high, low = exp_parts(r, tail)
     power = power_of_two(n - 3)
     inverse = power_of_two(-3 - (n > 100).select(100, n)) / high
     return high * power, low * power, inverse
 
 
-@through_double
 def sinh(x: Value) -> Value:
     """Return (eˣ - e⁻ˣ) / 2."""
     grown, rest, shrunk = eighths(x)
     total, left = fast_two_sum(grown, -shrunk)
     far = 4.0 * (total + (left + rest))
     z = x * x
-    near = fma(x * z, horner(z, SINH), x)
+    near = fma(x * z, horner(z, SINH[x.kind.scalar]), x)
     y = (abs(x) < 1.0).select(near, copysign_to(far, x))
     return (abs(x) < 2.0**-30).select(x, y)  # -0.0
 
 
-@through_double
 def cosh(x: Value) -> Value:
     """Return (eˣ + e⁻ˣ) / 2."""
     grown, rest, shrunk = eighths(x)

@@ -9,6 +9,7 @@ import math
 from atled.compile.mathematics.values import (
     Value,
     call,
+    constant_pair,
     fast_two_sum,
     fma,
     horner,
@@ -20,20 +21,32 @@ __all__ = ["acos", "asin", "atan", "atan2"]
 
 HALF_PI = (1.5707963267948966, 6.123233995736766e-17)
 # (atan t / t - 1) / t² in t², for t < 7/16
-ATAN = [
-    *(-1.627056049590632e-2, 3.651624456512884e-2, -4.976214680148059e-2),
-    *(5.83340834884331e-2, -6.66104870809334e-2, 7.691873843582568e-2),
-    *(-9.090886987449057e-2, 0.11111110399866958, -0.14285714272379452),
-    *(0.199999999998751, -0.33333333333332926),
-]
+ATAN = {
+    "float": [
+        *(-5.821922793984413e-2, 0.1049228310585022, -0.14229844510555267),
+        *(0.1999775618314743, -0.3333330452442169),
+    ],
+    "double": [
+        *(-1.627056049590632e-2, 3.651624456512884e-2, -4.976214680148059e-2),
+        *(5.83340834884331e-2, -6.66104870809334e-2, 7.691873843582568e-2),
+        *(-9.090886987449057e-2, 0.11111110399866958, -0.14285714272379452),
+        *(0.199999999998751, -0.33333333333332926),
+    ],
+}
 # (asin t / t - 1) / t² in t², for t <= 1/2
-ASIN = [
-    *(3.270043951728672e-2, -2.111387670695002e-2, 2.1788566436011493e-2),
-    *(3.673074662374732e-3, 1.0789074984140968e-2, 1.139733921051706e-2),
-    *(1.3981012567201962e-2, 1.7351596030743065e-2, 2.237221587415671e-2),
-    *(3.0381942676499622e-2, 4.464285717525849e-2, 7.499999999970129e-2),
-    0.16666666666666763,
-]
+ASIN = {
+    "float": [
+        *(3.757810220122337e-2, 1.4393857680261135e-2, 3.181980177760124e-2),
+        *(4.451547563076019e-2, 7.500512152910233e-2, 0.16666659712791443),
+    ],
+    "double": [
+        *(3.270043951728672e-2, -2.111387670695002e-2, 2.1788566436011493e-2),
+        *(3.673074662374732e-3, 1.0789074984140968e-2, 1.139733921051706e-2),
+        *(1.3981012567201962e-2, 1.7351596030743065e-2, 2.237221587415671e-2),
+        *(3.0381942676499622e-2, 4.464285717525849e-2, 7.499999999970129e-2),
+        0.16666666666666763,
+    ],
+}
 # What rounding took from atan ½, atan 1 and atan 1½.
 ATAN_REST = {0.5: 2.2698777452961687e-17, 1.0: 3.061616997868383e-17, 1.5: 1.3903311031230998e-17}
 
@@ -50,20 +63,20 @@ def quotient_angle(y: Value, x: Value) -> tuple[Value, Value]:
     for bound, c in steps:
         beyond = y > x * bound
         if c == math.inf:
-            top, bottom, angle, rest = -x, y, *HALF_PI
+            top, bottom = -x, y
+            angle, rest = constant_pair(x, *HALF_PI)
         else:
             top, bottom = fma(x, -c, y), fma(y, c, x)
-            angle, rest = math.atan(c), ATAN_REST[c]
+            angle, rest = constant_pair(x, math.atan(c), ATAN_REST[c])
         above, below = beyond.select(top, above), beyond.select(bottom, below)
         high, low = beyond.select(angle, high), beyond.select(rest, low)
     t = above / below
     z = t * t
-    series = fma(t * z, horner(z, ATAN), low)
+    series = fma(t * z, horner(z, ATAN[x.kind.scalar]), low)
     total, left = fast_two_sum(high, t)
     return total, left + series
 
 
-@through_double
 def atan(x: Value) -> Value:
     """Return the arc tangent."""
     total, rest = quotient_angle(abs(x), x.const(1.0))
@@ -91,7 +104,7 @@ def atan2(y: Value, x: Value) -> Value:
 
 def asin_series(t: Value, z: Value) -> Value:
     """Return asin t - t for t <= 1/2, given z = t²."""
-    return t * z * horner(z, ASIN)
+    return t * z * horner(z, ASIN[t.kind.scalar])
 
 
 def root_parts(z: Value) -> tuple[Value, Value]:
@@ -108,24 +121,24 @@ def acos_of_large(a: Value) -> tuple[Value, Value]:
     return root + root, 2.0 * (asin_series(root, z) + rest)
 
 
-@through_double
 def asin(x: Value) -> Value:
     """Return the arc sine."""
     a = abs(x)
-    small = fma(a * (a * a), horner(a * a, ASIN), a)
+    half_pi, half_pi_rest = constant_pair(x, *HALF_PI)
+    small = a + asin_series(a, a * a)
     angle, rest = acos_of_large(a)
-    total, left = fast_two_sum(a.const(HALF_PI[0]), -angle)
-    large = total + (left + (HALF_PI[1] - rest))
+    total, left = fast_two_sum(a.const(half_pi), -angle)
+    large = total + (left + (half_pi_rest - rest))
     return call("copysign", (a < 0.5).select(small, large), x)
 
 
-@through_double
 def acos(x: Value) -> Value:
     """Return the arc cosine."""
     a = abs(x)
-    first, rest = fast_two_sum(x.const(HALF_PI[0]), -x)
-    small = first + (rest + (HALF_PI[1] - asin_series(x, x * x)))
+    half_pi, half_pi_rest = constant_pair(x, *HALF_PI)
+    first, rest = fast_two_sum(x.const(half_pi), -x)
+    small = first + (rest + (half_pi_rest - asin_series(x, x * x)))
     angle, angle_rest = acos_of_large(a)
-    total, left = fast_two_sum(a.const(math.pi), -angle)
-    large = (x < 0.0).select(total + (left + (2 * HALF_PI[1] - angle_rest)), angle + angle_rest)
-    return (a < 0.5).select(small, large)
+    total, left = fast_two_sum(a.const(2 * half_pi), -angle)
+    turned = total + (left + (2 * half_pi_rest - angle_rest))
+    return (a < 0.5).select(small, (x < 0.0).select(turned, angle + angle_rest))

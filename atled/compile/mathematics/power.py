@@ -1,4 +1,8 @@
-"""pow, of floats and of integers, and hypot."""
+"""pow, of floats and of integers, and hypot.
+
+pow is e^(y·log x) with both parts in twice the precision where the result is float64; a float32
+result is computed in float64.
+"""
 
 import math
 from functools import lru_cache
@@ -17,7 +21,7 @@ from atled.compile.mathematics.values import (
     two_product,
 )
 
-__all__ = ["hypot", "pow"]
+__all__ = ["hypot", "pow", "unsigned_pow"]
 
 # ((2·artanh(s) / s - 2) / s² - 2/3) / s² in s², to 2^-73
 ARTANH_TAIL = [
@@ -95,39 +99,43 @@ def pow(x: Value, y: Value) -> Value:
 
 
 def power_of_integers(x: Value, y: Value) -> Value:
-    """Return xʸ modulo 2^bits, by repeated squaring."""
-    x.writer.declarations.update(integer_power(x.kind))
-    kind = x.kind
-    name = f"@atled.power.{kind.suffix}"
-    size = x.emit(f"call {kind} {name}({kind} {x.register}, {kind} {y.register})")
+    """Return xʸ of signed integers, modulo 2^bits."""
     sign = (y & 1).equals(0).select(1, x)
     inverse = (x.equals(1) | x.equals(-1)).select(sign, 0)
-    return (y < 0).select(inverse, size)
+    return (y < 0).select(inverse, unsigned_pow(x, y))
+
+
+def unsigned_pow(x: Value, y: Value) -> Value:
+    """Return xʸ of integers without a sign, modulo 2^bits, by repeated squaring."""
+    kind = x.kind
+    x.writer.declarations.update(repeated_squaring(kind))
+    operands = f"{kind} {x.register}, {kind} {y.register}"
+    return x.emit(f"call {kind} @atled.power.{kind.suffix}({operands})")
 
 
 @lru_cache(None)
-def integer_power(kind: Type) -> frozenset[str]:
+def repeated_squaring(kind: Type) -> frozenset[str]:
     """Return the function that multiplies: a loop over the bits of the largest exponent."""
-    writer = Writer()
-    writer.label("entry")
-    writer.do("br label %test")
-    writer.label("test")
-    one = kind.const(1)
-    writer.do(f"%left = phi {kind} [%y, %entry], [%left.next, %bit]")
-    writer.do(f"%square = phi {kind} [%x, %entry], [%square.next, %bit]")
-    writer.do(f"%total = phi {kind} [{one}, %entry], [%total.next, %bit]")
-    left, square, total = (Value(writer, kind, f"%{n}") for n in ("left", "square", "total"))
-    more = any_lane(left > 0)
-    writer.do(f"br i1 {more.register}, label %bit, label %done")
-    writer.label("bit")
-    taken = (left & 1).differs(0).select(total * square, total)
-    for name, value in (("total", taken), ("square", square * square), ("left", left >> 1)):
-        writer.do(f"%{name}.next = add {kind} {value.register}, {kind.const(0)}")
-    writer.do("br label %test")
-    writer.label("done")
-    writer.do(f"ret {kind} %total")
+    w = Writer()
+    w.label("entry")
+    w.do("br label %test")
+    w.label("test")
+    w.do(f"%left = phi {kind} [%y, %entry], [%left.next, %bit]")
+    w.do(f"%square = phi {kind} [%x, %entry], [%square.next, %bit]")
+    w.do(f"%total = phi {kind} [{kind.const(1)}, %entry], [%total.next, %bit]")
+    left, total = Value(w, kind, "%left"), Value(w, kind, "%total")
+    w.do(f"br i1 {any_lane(left.differs(0)).register}, label %bit, label %done")
+    w.label("bit")
+    odd, product = (left & 1).differs(0), total * Value(w, kind, "%square")
+    choice = f"{kind} {product.register}, {kind} %total"
+    w.do(f"%total.next = select {odd.kind} {odd.register}, {choice}")
+    w.do(f"%square.next = mul {kind} %square, %square")
+    w.do(f"%left.next = lshr {kind} %left, {kind.const(1)}")
+    w.do("br label %test")
+    w.label("done")
+    w.do(f"ret {kind} %total")
     head = f"define internal {kind} @atled.power.{kind.suffix}({kind} %x, {kind} %y)"
-    return frozenset(writer.declarations | {f"{head} {{\n{writer.text()}\n}}"})
+    return frozenset(w.declarations | {f"{head} {{\n{w.text()}\n}}"})
 
 
 def hypot(x: Value, y: Value) -> Value:

@@ -40,9 +40,7 @@ def quarter_turns(x: Value) -> tuple[Value, ...]:
 
     x = k·π/2 + r + tail. In float32 the tail may be 0: r itself is right to half an ulp.
     """
-    size = abs(x)
-    huge = (size > LIMIT[x.kind.scalar]) & (size < math.inf)
-    return rarely(PAYNE_HANEK, huge, [x], small_angle(x))
+    return rarely(PAYNE_HANEK, abs(x) > LIMIT[x.kind.scalar], [x], small_angle(x))
 
 
 def small_angle(x: Value) -> tuple[Value, Value, Value]:
@@ -88,7 +86,7 @@ def turns_of_window(x: Value) -> tuple[Value, Value]:
 
 
 def payne_hanek() -> Scalar:
-    """Return the function that reduces one finite double of at least 2^16."""
+    """Return the function that reduces one double of at least 2^16; NaN for infinity."""
     writer = Writer()
     writer.label("entry")
     x = Value(writer, F64, "%x")
@@ -107,7 +105,8 @@ def payne_hanek() -> Scalar:
     below = x < 0.0
     negative = (fraction < 0) ^ below
     turns = below.select(-k.to("i64"), k.to("i64"))
-    pack(writer, (negative.select(-r, r), negative.select(-tail, tail), turns))
+    r = negative.select(-r, r) + (x - x)
+    pack(writer, (r, negative.select(-tail, tail), turns))
     results = ("double", "double", "i64")
     head = f"define internal {{ {', '.join(results)} }} @atled.payne_hanek(double %x) noinline"
     text = writer.declarations | {WORDS, f"{head} {{\n{writer.text()}\n}}"}

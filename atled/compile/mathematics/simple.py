@@ -22,6 +22,7 @@ __all__ = [
     "signbit",
     "sqrt",
     "trunc",
+    "unsigned_sign",
 ]
 
 
@@ -111,3 +112,8 @@ def nextafter(x: Value, y: Value) -> Value:
     moved = x.equals(0.0).select(tiny, stepped.floats())
     moved = x.equals(y).select(y, moved)
     return (is_nan(x) | is_nan(y)).select(x + y, moved)
+
+
+def unsigned_sign(x: Value) -> Value:
+    """Return 1 for an integer without a sign, 0 for 0."""
+    return x.equals(0).select(x, 1)

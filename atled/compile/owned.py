@@ -1,0 +1,62 @@
+"""Arrays that a program writes over: it may do so to those that nobody else can see.
+
+A Tensor is a value, so a parameter that is updated gets a new array. A program saves the memory
+and the copy: it writes the new values into the old array where that is its own, an array that it
+made, and that is referred to by the program's tables and by the one place where it belongs.
+Anything else (a detached Tensor, a saved state, a view, a node of the tape) is seen in the
+reference count, and the program then takes a copy for itself.
+"""
+
+import sys
+from typing import Any
+
+__all__ = ["Owned"]
+
+
+def _alone() -> int:
+    """Return the reference count of an array that only `Owned` and its place refer to."""
+    import numpy as np
+
+    lists = [[np.empty(1)]]
+    lists += [lists[0][:] for _ in range(3)]  # arrays, seen, _held, and the place
+    return next(map(sys.getrefcount, lists[0]))
+
+
+class Owned:
+    """The arrays that one program writes over.
+
+    Args:
+        numbers: which inputs they are.
+        arrays, seen: the program's tables of inputs, see `Prepared`.
+
+    Attributes:
+        moved: whether an array has been replaced, and must be put in its place after the run.
+    """
+
+    def __init__(self, numbers: list[int], arrays: list[Any], seen: list[Any]) -> None:
+        self._numbers, self._arrays, self._seen = numbers, arrays, seen
+        self._at = {k: i for i, k in enumerate(numbers)}
+        self._held: list[Any] = [None] * len(numbers)
+        self._expected = [_alone()] * len(numbers)
+        self.moved = True
+
+    def __contains__(self, k: int) -> bool:
+        return k in self._at
+
+    def take(self, k: int, array: Any) -> None:
+        """Make an array of our own from one that was just read as input k."""
+        self._arrays[k] = self._held[self._at[k]] = array.copy(order="C")
+        self.moved = True
+
+    def settle(self) -> None:
+        """Copy what others can see, before it is written over."""
+        if list(map(sys.getrefcount, self._held)) == self._expected:
+            return
+        for i, k in enumerate(self._numbers):
+            if sys.getrefcount(self._held[i]) != self._expected[i]:
+                self.take(k, self._held[i])
+
+    def forget(self) -> None:
+        """Let go of all arrays."""
+        self._held = [None] * len(self._numbers)
+        self.moved = True
