@@ -220,8 +220,7 @@ def weight_gradient(c: Convolution) -> Kernel:
         body.zero(mine, whole * c.size)
         after = body.emit(f"add i64 {share}, 1")
         first, last = (
-            body.emit(f"udiv i64 {body.place((i, c.images))}, {shares}")
-            for i in (share, after)
+            body.emit(f"udiv i64 {body.place((i, c.images))}, {shares}") for i in (share, after)
         )
         with body.loop(first, last) as image, body.nest(c.groups) as (group,):
             unit = body.place((image.index, c.groups), (group, 1))

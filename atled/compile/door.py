@@ -148,9 +148,11 @@ def write_changes(
                 text += f"{to} = {at(what)}{scalar}"
             elif scalar:
                 text += f"arrays[{k}] = v = {at(what)}"
+                text += f"bind({k}, v)"
                 text += f"seen[{k}] = {to} = v[()]"
             else:
-                text += f"arrays[{k}] = seen[{k}] = {to} = {at(what)}"
+                text += f"arrays[{k}] = seen[{k}] = {to} = v = {at(what)}"
+                text += f"bind({k}, v)"
     for value, places in numbers.items():
         text += f"{' = '.join(places)} = {at(value)}.item()"
     for kind, of, _, what in changes:

@@ -185,6 +185,7 @@ class _Grouping:
     def __init__(self, graph: Graph, nodes: set[Value]) -> None:
         self.graph, self.nodes = graph, nodes
         self.arrays = nodes | set(graph.inputs)
+        self.order = {v: i for i, v in enumerate(graph.values)}
         self.numbers = itertools.count()
         self.steps: dict[int, _Step] = {}
         self.step_of: dict[Value, _Step] = {}
@@ -260,8 +261,7 @@ class _Grouping:
         rows = self._common_rows(a, b)
         if rows is None:
             return None
-        order = {v: i for i, v in enumerate(self.graph.values)}
-        members = sorted(first.members + second.members, key=order.__getitem__)
+        members = sorted(first.members + second.members, key=self.order.__getitem__)
         joined = Kernel(rows, members, set(members))
         fresh = members
         if rows == first.rows and not any(m in a.reads for m in second.members):

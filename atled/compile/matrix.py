@@ -129,22 +129,25 @@ def simplest(p: Product) -> Product:
 def is_ours(p: Product) -> bool:
     """Say whether a product (of `simplest`) is left to a kernel of our own.
 
-    Measured on two cores of a Zen 4 server (AVX-512, float32, OpenBLAS 0.3.34, one thread); GFLOP/s
-    of our kernel and of OpenBLAS's, called from the same loop. B in order, then its columns, and
-    A's columns in order:
+    Measured on a Zen 4 server (AVX-512, one thread, float32, OpenBLAS 0.3.34), GFLOP/s of our
+    kernel and of OpenBLAS's, called from the same loop; the processor's peak is about 113:
 
-        m  n  k             A·B        A·Bᵀ       Aᵀ·B
-        32 16 8             92  57     80  20     108 80
-        32 1 16             43  6      40  6      54  26
-        32 64 64            110 98     101 75     109 105
-        64 64 32            107 107    99  76     107 103
-        32 10 64            69  62     64  60     70  64
-        64 2 64             14  3.5→*  14  3.2    14  2.6
-        128 128 128         106 92     96  89     106 90
-        4 512 512           83  29     34  20     78  28
-        16 256 256          103 73     48  57     108 71
-        128 512 784         103 91     101 91     112 98
-        1024 1024 1024      68  69     71  68     .   .
+        m    n    k         A·B           A·Bᵀ          Aᵀ·B
+        32   16   8         105   74      80   32       107   80
+        32   1    16         39    6      38    5        54   18
+        32   64   64        100   96      84   60        99   95
+        64   64   32        108  104      98   73       106   99
+        32   10   64         69   62      80   69        65   69
+        64   2    64         14   54*     47   44        13   61*
+        128  128  128        87   74      91   80        83   73
+        4    512  512        80   34      71   23        76   33
+        16   256  256       101   71      87   57        97   69
+        128  512  784       100   92      92   86        95   82
+        512  512  512        92   87      85   82        84   85
+        1024 1024 1024       76   91*     96   95*       40   92*
+        2048 2048 512        86   97*     90   96*       76   97*
+
+    * is left to the BLAS. What A·Bᵀ means here: B has its columns in order.
     """
     if not blas.convention():
         return True
@@ -155,8 +158,8 @@ def is_ours(p: Product) -> bool:
     size, work = p.type.bits // 8, p.m * p.n * p.k
     if work <= 2**11:
         return True
-    if (p.m * p.k + p.k * p.n + p.m * p.n) * size > 2**23:
-        return False  # A would not stay in the cache
+    if p.m * p.k * size > 2**20 and p.n > 128:
+        return False  # A does not stay in the cache, and would be read for every panel
     if _is_dots(p):
         return True
     if p.b_column != 1 and p.m < 24 and work > 2**17:
@@ -182,10 +185,10 @@ class Divided(NamedTuple):
 def blocks(p: Product) -> list[Block]:
     """Divide a large product for several threads, in the same way on any number of them.
 
-    A block takes 10 to 25 µs or more, to claim one takes less than 1, and there are 16 at most. Columns are divided where there are
-    enough of them (a panel of B is packed once, and C's cache lines stay apart), else rows. Our
-    kernels lose nothing by it; OpenBLAS, which packs for each call, 5 to 15 % at 8 blocks, 30 to
-    60 % at blocks of 16 rows or columns.
+    A block takes 10 to 25 µs or more, and there are 16 at most. Columns are divided where there
+    are enough of them (a panel of B is packed once, and C's cache lines stay apart), else rows.
+    Our kernels lose nothing by it; OpenBLAS, which packs for each call, 5 to 15 % at 8 blocks, 30
+    to 60 % at blocks of 16 rows or columns.
     """
     count = min(16, p.m * p.n * p.k // BLOCK)
     if count < 2:

@@ -96,8 +96,7 @@ def _in_place(
             continue
         inplace[output] = source
         waits[writer] |= set(others)
-        if others:
-            behind = _behind(steps, waits)
+        _now_behind(behind, writer, others)
     return inplace, copied
 
 
@@ -116,6 +115,15 @@ def _behind(steps: list[Step], waits: dict[Step, set[Step]]) -> dict[Step, int]:
             bits |= found[later] | 1 << later.number
         found[step] = bits
     return found
+
+
+def _now_behind(behind: dict[Step, int], later: Step, others: list[Step]) -> None:
+    """Take in that a step waits for some others."""
+    bits = sum(1 << s.number for s in others)
+    gain = behind[later] | 1 << later.number
+    for step, found in behind.items():
+        if found & bits or bits >> step.number & 1:
+            behind[step] = found | gain
 
 
 def _sorted(steps: list[Step], waits: dict[Step, set[Step]]) -> list[Step]:

@@ -8,6 +8,7 @@ reference count, and the program then takes a copy for itself.
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Owned"]
@@ -27,14 +28,17 @@ class Owned:
 
     Args:
         numbers: which inputs they are.
-        arrays, seen: the program's tables of inputs, see `Prepared`.
+        arrays: the table of inputs, see `Prepared`.
+        bind: tells the program of another array for an input.
 
     Attributes:
         moved: whether an array has been replaced, and must be put in its place after the run.
     """
 
-    def __init__(self, numbers: list[int], arrays: list[Any], seen: list[Any]) -> None:
-        self._numbers, self._arrays, self._seen = numbers, arrays, seen
+    def __init__(
+        self, numbers: list[int], arrays: list[Any], bind: Callable[[int, Any], None]
+    ) -> None:
+        self._numbers, self._arrays, self._bind = numbers, arrays, bind
         self._at = {k: i for i, k in enumerate(numbers)}
         self._held: list[Any] = [None] * len(numbers)
         self._expected = [_alone()] * len(numbers)
@@ -45,7 +49,8 @@ class Owned:
 
     def take(self, k: int, array: Any) -> None:
         """Make an array of our own from one that was just read as input k."""
-        self._arrays[k] = self._held[self._at[k]] = array.copy(order="C")
+        self._arrays[k] = self._held[self._at[k]] = own = array.copy(order="C")
+        self._bind(k, own)
         self.moved = True
 
     def settle(self) -> None:

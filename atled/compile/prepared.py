@@ -18,7 +18,7 @@ from atled.compile.door import (
 )
 from atled.compile.owned import Owned
 from atled.config import changes, modes, settings
-from atled.core.graph import ELEMENTWISE, Graph, Value, ordered
+from atled.core.graph import Graph, Value
 from atled.core.guard import Environment
 from atled.core.tensor import Tensor
 from atled.core.trace import Change, Record, Source
@@ -26,17 +26,12 @@ from atled.dtypes import int64
 
 __all__ = ["Leaves", "Prepared", "executor", "target"]
 
-# What may be computed twice: to check the inputs before anything is written over.
-_CHEAP = ELEMENTWISE | set(
-    "input constant iota reshape permute_dims broadcast_to slice all any max min".split()
-)
-
 Leaves = Sequence[Tensor]
 
 
-def executor(graph: Graph, aliases: dict[int, int]) -> Any:
+def executor(graph: Graph, aliases: dict[int, int], tests: Sequence[int] = ()) -> Any:
     """Return what runs a graph; imported on first use, because it needs llvmlite."""
-    return import_module(".program", __package__).Program(graph, aliases)
+    return import_module(".program", __package__).Program(graph, aliases, tests)
 
 
 def mode() -> tuple[Any, ...]:
@@ -76,14 +71,13 @@ class Prepared:
         self._lay_out()
         self._lay_in()
         aliases = self._aliases()
-        self._owned = Owned(sorted(set(aliases.values())), self.arrays, self._seen)
+        tests = [self._place[v] for v, _ in record.checks]
+        self.program = executor(self.graph, aliases, tests)
+        self._owned = Owned(sorted(aliases.values()), self.arrays, self.program.bind)
+        self._checks = [(self._place[v], error) for v, error in record.checks]
         self.ready = self._write_ready()
         self._leave = self._write_leave({})
         self._leave_rest = self._write_leave(aliases)
-        self._checks = [(self._place[v], error) for v, error in record.checks if not self._first]
-        self.program = executor(self.graph, aliases)
-        self.examination = executor(Graph(self.graph.inputs, self._first), {}) \
-            if self._first else None  # fmt: skip
 
     # -- what it is made of
 
@@ -92,14 +86,10 @@ class Prepared:
         record = self.record
         kept = self.pullback.residuals if self.pullback is not None else []
         wanted = [c.what for c in record.changes if isinstance(c.what, Value)]
-        checks = [v for v, _ in record.checks]
-        # Checks of what goes in run first, as a program of their own.
-        self._first = checks if all(v.op in _CHEAP for v in ordered([], checks)) else []
-        wanted += [f.value for f in record.fresh] + kept + ([] if self._first else checks)
+        wanted += [f.value for f in record.fresh] + [v for v, _ in record.checks] + kept
         inputs = [v for v, _ in record.inputs]
         outputs = [v for v in dict.fromkeys(wanted) if v not in set(inputs)]
-        whole = Graph(inputs, outputs + self._first)
-        read = {x for v in whole.values for x in v.inputs} | set(wanted)
+        read = {x for v in Graph(inputs, outputs).values for x in v.inputs} | set(wanted)
         self._read = [(v, source) for v, source in record.inputs if v in read]
         self.graph = Graph([v for v, _ in self._read], outputs)
         # Where a value is found after a run, in [*outputs, *inputs].
@@ -133,6 +123,7 @@ class Prepared:
         for i, k in enumerate(where):
             line = np.frombuffer(buffer, self._kinds[k][1], count=1, offset=8 * i)
             self.arrays[k] = line.reshape(())
+            self.program.bind(k, self.arrays[k])
         return pack, buffer, [self._read[k][1] for k in where]
 
     def _source_of(self, kind: str, of: Any, key: Any) -> int | None:
@@ -149,10 +140,6 @@ class Prepared:
     def _aliases(self) -> dict[int, int]:
         """Say which outputs are written over the input of which they take the place."""
         found: dict[int, int] = {}
-        if (self.record.checks and not self._first) or any(
-            v.op == "call" for v in self.graph.values
-        ):
-            return found  # it may fail half way
         for kind, of, key, what in self.record.changes:
             if kind in ("value", "item") and what.shape and self._place[what] < self._outputs:
                 source = self._source_of(kind, of, key)
@@ -245,7 +232,8 @@ class Prepared:
         if k in self._owned:
             self._owned.take(k, value)
         elif k < len(self.arrays):
-            self.arrays[k] = np.asarray(value, order="C")
+            self.arrays[k] = array = np.asarray(value, order="C")
+            self.program.bind(k, array)
         return True
 
     def forget(self) -> None:
@@ -297,30 +285,17 @@ class Prepared:
         Raises:
             whatever a check says; no state has changed then.
         """
-        if self.examination is not None:
-            self._examine()
         owned = self._owned
         owned.settle()
-        try:
-            found = self.program.run(self.arrays)
-            for place, error in self._checks:
-                if not found[place]:
-                    raise error()
-        except BaseException:
-            self.forget()
-            raise
+        found = self.program.run_bound(self.arrays)
+        for place, error in self._checks:
+            if not found[place]:
+                raise error()
         self.calls += 1
         if owned.moved:
             owned.moved = False
             return self._leave(leaves, found)
         return self._leave_rest(leaves, found)
-
-    def _examine(self) -> None:
-        """Check what goes in."""
-        found = self.examination.run(self.arrays)
-        for holds, (_, error) in zip(found, self.record.checks, strict=True):
-            if not holds:
-                raise error()
 
     def _write_leave(self, aliases: dict[int, int]) -> Any:
         """Write `leave(leaves, found)`: state to its places, results to new Tensors.
@@ -329,7 +304,7 @@ class Prepared:
             aliases: outputs that lie in their places already.
         """
         record, arrays = self.record, self.arrays
-        text = Text("leave(leaves, found)", seen=self._seen, arrays=arrays)
+        text = Text("leave(leaves, found)", seen=self._seen, arrays=arrays, bind=self.program.bind)
         if self._count:
             text += f"{''.join(f'x{i}, ' for i in range(self._count))} = leaves"
         for i, f in enumerate(record.fresh):

@@ -261,7 +261,11 @@ def _dots_shape(m: int, n: int, steps: int, lanes: int, registers: int) -> tuple
         return sum(
             i
             * j
-            * (steps * max(r * s + 1.5, 2.0 * (r + s), 4.0) + 2.5 * r * s + 4 * r * lanes.bit_length())
+            * (
+                steps * max(r * s + 1.5, 2.0 * (r + s), 4.0)
+                + 2.5 * r * s
+                + 4 * r * lanes.bit_length()
+            )
             for r, i in _parts(m, tile[0])
             for s, j in _parts(n, tile[1])
         )
