@@ -74,7 +74,9 @@ class Pullback:
         if known is not None:
             return known
         cotangents = [Value("input", (), {}, shape, dtype) for shape, dtype in self.shapes]
-        seeds = [(n, Symbol(c)) for n, c, on in zip(self.nodes, cotangents, mask, strict=True) if on]
+        seeds = [
+            (n, Symbol(c)) for n, c, on in zip(self.nodes, cotangents, mask, strict=True) if on
+        ]
         arrived: dict[Node, Value] = {}
         hooks = [(leaf, leaf.hooks) for _, leaf in self.record.leaves]
         before, modes.tracing = modes.tracing, self.record.trace
@@ -110,7 +112,12 @@ class Pullback:
     # -- at a call
 
     def connect(
-        self, fresh: list[Tensor], leaves: Any, saved: list[Any], arrays: Sequence[Any], graph: Graph
+        self,
+        fresh: list[Tensor],
+        leaves: Any,
+        saved: list[Any],
+        arrays: Sequence[Any],
+        graph: Graph,
     ) -> None:
         """Give the fresh Tensors a node of the tape."""
         parents = tuple(

@@ -61,7 +61,7 @@ class Expressions:
             for e in expressions(s.expr)
             if e.dtype.is_floating_point
         }
-        return vector_bytes // max(sizes, default=8)
+        return max(1, vector_bytes // max(sizes, default=8))
 
     # -- expressions
 

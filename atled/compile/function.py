@@ -205,7 +205,9 @@ class Compiled:
 
     def _run_eagerly(self, args: Any, kwargs: Any, reason: str) -> Any:
         if self._strict:
-            raise TraceError(f"{self._name}, compiled with strict=True, would run eagerly: {reason}")
+            raise TraceError(
+                f"{self._name}, compiled with strict=True, would run eagerly: {reason}"
+            )
         if reason not in self._warned:
             self._warned.add(reason)
             warnings.warn(
@@ -265,5 +267,3 @@ def _refuse_changes(environment: Environment, name: str) -> None:
             "Python code only once: keep what changes in a Tensor (a buffer of a Module, given "
             "its new value by t.copy_(new)), return it, or change it outside"
         )
-
-

@@ -26,9 +26,7 @@ class Interpreted:
         tests: outputs that must be true; nothing is written over an input otherwise.
     """
 
-    def __init__(
-        self, graph: Graph, aliases: dict[int, int], tests: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, graph: Graph, aliases: dict[int, int], tests: Sequence[int] = ()) -> None:
         self.graph, self._aliases, self._tests = graph, aliases, tests
         self._xp = load("numpy")
 

@@ -98,9 +98,7 @@ class _Places:
 
 def _results(nest: Any) -> State:
     leaves = flatten(nest)[0]
-    return [
-        (f"result {i}", x._value if isinstance(x, Tensor) else x) for i, x in enumerate(leaves)
-    ]
+    return [(f"result {i}", x._value if isinstance(x, Tensor) else x) for i, x in enumerate(leaves)]
 
 
 def _difference(a: Any, b: Any) -> str:

@@ -345,9 +345,8 @@ def names_of(code: CodeType) -> tuple[frozenset[str], frozenset[str], frozenset[
             globals_.add(step.argval)
         elif step.opname.endswith(("_ATTR", "LOAD_METHOD")):
             attributes.add(step.argval)
-        elif step.opname == "LOAD_CONST" and isinstance(step.argval, str):
-            if step.argval.isidentifier():  # getattr(self, "name")
-                attributes.add(step.argval)
+        elif type(step.argval) is str and step.argval.isidentifier():  # getattr(self, "name")
+            attributes.add(step.argval)
         if step.opname.startswith(("STORE_ATTR", "STORE_GLOBAL", "DELETE_")):
             stored.add(step.argval)
     return frozenset(globals_), frozenset(attributes), frozenset(stored)

@@ -1,13 +1,8 @@
 """The traced namespace: functions that record a graph instead of computing.
 
-A `Symbol` stands in for an array whose values are not known yet: it has a shape and a dtype, and
-points to the `Value` of a graph. `TRACED` is its namespace. It writes down one primitive for each
-function of the standard; what is no primitive is the record's own portable forward, run over
-symbols, so that an operation is defined once and nowhere again.
-
-A `Number` stands in for a Python number that changes from call to call (a learning rate, a
-count of steps). It is as weak as a Python number; asked whether it is larger than another,
-it answers for now and leaves a *guard*: the program is used as long as the answer is the same.
+`TRACED` is the namespace of `Symbol`s. It writes down one primitive for each function of the
+standard; what is no primitive is the record's own portable forward, run over symbols, so that an
+operation is defined once and nowhere again.
 """
 
 import math
@@ -17,237 +12,27 @@ from typing import Any
 
 from atled.backends.protocol import NAMESPACES, Backend, load
 from atled.config import modes
-from atled.core.graph import COMPARISONS, ELEMENTWISE, Value
+from atled.core.graph import ELEMENTWISE, Value
 from atled.core.kinds import broadcast_shapes
 from atled.core.op import REGISTRY
+from atled.core.stand_in import (
+    SCALARS,
+    Number,
+    Symbol,
+    again_of,
+    as_value,
+    cast,
+    constant,
+    default_float,
+    now_of,
+    unknown,
+    value_of,
+    values_of,
+)
 from atled.dtypes import ALL, DType, bfloat16, bool_, float16, float32, float64, int64, promote
 from atled.errors import TraceError
 
 __all__ = ["TRACED", "Number", "Symbol", "constant"]
-
-
-class Symbol:
-    """An array of the program that is being traced."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Value) -> None:
-        self.value = value
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.value.shape
-
-    @property
-    def dtype(self) -> DType:
-        return self.value.dtype
-
-    @property
-    def ndim(self) -> int:
-        return len(self.value.shape)
-
-    @property
-    def size(self) -> int:
-        return self.value.size
-
-    def __getitem__(self, index: Any) -> "Symbol":
-        return _indexed(self, index)
-
-    def __len__(self) -> int:
-        return self.value.shape[0]
-
-    def __repr__(self) -> str:
-        return f"<traced {self.dtype.name}{list(self.shape)}>"
-
-    def __bool__(self) -> bool:
-        raise unknown("the truth of an array")
-
-    def __iter__(self) -> Any:
-        return (self[i] for i in range(self.value.shape[0]))
-
-    __hash__ = object.__hash__
-
-
-LEAKED = (
-    "a Tensor of a compiled function was used after it had been traced; it was stored "
-    "somewhere (in an attribute, a list) while tracing. Return it from the function"
-)
-
-
-def unknown(what: str) -> TraceError:
-    """Return the error for a value that is asked for while tracing, or after it."""
-    if modes.tracing is None:
-        return TraceError(LEAKED)
-    return TraceError(
-        f"{what} was asked for while a compiled function is traced: there are only shapes and "
-        "dtypes then. Choose with at.where(condition, a, b) instead of `if`; return the Tensor "
-        "and read it outside; or keep this part out of the compiled function"
-    )
-
-
-class Number:
-    """A Python number that may differ in the next call.
-
-    Attributes:
-        value: its place in the graph, a 0-d float64 or int64.
-        now: what it is while tracing.
-        again: computes it anew from what it was read from; called before a program is used.
-    """
-
-    __slots__ = ("again", "now", "value")
-
-    def __init__(self, value: Value, now: float, again: Callable[[], Any]) -> None:
-        self.value, self.now, self.again = value, now, again
-
-    def __repr__(self) -> str:
-        return f"<number, now {self.now!r}>"
-
-    def __bool__(self) -> bool:
-        return self._guarded(bool, "bool")
-
-    def __float__(self) -> float:
-        raise unknown("a number that changes from call to call")
-
-    __int__ = __index__ = __float__  # type: ignore[assignment]
-
-    def _guarded(self, ask: Callable[[Any], bool], name: str) -> bool:
-        again, answer = self.again, ask(self.now)
-        modes.tracing.guard(lambda: ask(again()) == answer, (self.value, name))
-        return answer
-
-    __hash__ = object.__hash__
-
-
-def _number_operator(name: str, function: Callable[..., Any], swapped: bool) -> Any:
-    def run(self: Number, other: Any) -> Any:
-        if isinstance(other, Symbol):
-            return NotImplemented
-        pair = (other, self) if swapped else (self, other)
-        key = (name, *[x.value if isinstance(x, Number) else repr(x) for x in pair])
-        memo = modes.tracing.memo  # each parameter's step asks for the same powers
-        if key not in memo:
-            memo[key] = compute(*pair)
-        return memo[key]
-
-    def compute(*pair: Any) -> Number:
-        whole = all(type(_now(x)) is int for x in pair) and name not in ("divide", "pow")
-        dtype = int64 if whole else float64
-        values = [_as_value(_number_value(x), dtype, ()) for x in pair]
-        again = [_again(x) for x in pair]
-        return Number(
-            Value.of(name, *values),
-            function(*[_now(x) for x in pair]),
-            lambda: function(*[a() for a in again]),
-        )
-
-    return run
-
-
-def _now(x: Any) -> Any:
-    return x.now if isinstance(x, Number) else x
-
-
-def _again(x: Any) -> Callable[[], Any]:
-    return x.again if isinstance(x, Number) else lambda: x
-
-
-def _number_value(x: Any) -> Value:
-    if isinstance(x, Number):
-        return x.value
-    return constant(x, float64 if isinstance(x, float) else int64)
-
-
-def _comparison(name: str) -> Any:
-    function = getattr(operator, name)
-
-    def run(self: Number, other: Any) -> Any:
-        if isinstance(other, Symbol):
-            return NotImplemented
-        ours, theirs, answer = self.again, _again(other), function(self.now, _now(other))
-        known = other.value if isinstance(other, Number) else other
-        modes.tracing.guard(lambda: function(ours(), theirs()) == answer, (self.value, name, known))
-        return answer
-
-    return run
-
-
-for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
-    setattr(Number, f"__{_name}__", _comparison(_name))
-for _name, _op in (
-    ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"),
-    ("floordiv", "floor_divide"), ("mod", "remainder"), ("pow", "pow"), ("and", "bitwise_and"),
-    ("or", "bitwise_or"), ("xor", "bitwise_xor"), ("lshift", "bitwise_left_shift"),
-    ("rshift", "bitwise_right_shift"),
-):  # fmt: skip
-    _function = getattr(operator, f"{_name}_" if _name in ("and", "or") else _name)
-    setattr(Number, f"__{_name}__", _number_operator(_op, _function, False))
-    setattr(Number, f"__r{_name}__", _number_operator(_op, _function, True))
-Number.__neg__ = lambda self: self * -1  # type: ignore[attr-defined]
-
-
-# -- from operands to values
-
-
-def constant(number: Any, dtype: DType) -> Value:
-    """Return a 0-d constant, the number as its dtype has it."""
-    number = bool(number) if dtype is bool_ else (
-        float(number) if dtype.is_floating_point else int(number)
-    )  # fmt: skip
-    return Value("constant", (), {"value": number, "dtype": dtype}, (), dtype)
-
-
-def _as_value(x: Value, dtype: DType, shape: tuple[int, ...]) -> Value:
-    """Return x in a dtype and broadcast to a shape."""
-    if x.dtype is not dtype:
-        x = _cast(x, dtype)
-    if x.shape != shape:
-        x = Value.of("broadcast_to", x, shape=shape)
-    return x
-
-
-def _cast(x: Value, dtype: DType) -> Value:
-    if x.op == "constant" and (dtype.is_floating_point or x.dtype.kind != "float"):
-        return constant(x.static["value"], dtype)
-    return Value.of("astype", x, dtype=dtype)
-
-
-def value_of(x: Any) -> Value:
-    """Return the value behind a symbol, or of an array that the program reads from outside."""
-    if isinstance(x, Symbol):
-        return x.value
-    if isinstance(x, Number):
-        return x.value
-    tracing = modes.tracing
-    if tracing is None:
-        raise TraceError(LEAKED)
-    return tracing.lifted(x).value
-
-
-SCALARS = (float, int, bool)
-
-
-def _values(operands: tuple[Any, ...]) -> list[Value]:
-    """Return operands as values of one shape and dtype; Python numbers and `Number`s are weak."""
-    weak = [type(x) in SCALARS or isinstance(x, Number) for x in operands]
-    strong = [value_of(x) for x, w in zip(operands, weak, strict=True) if not w]
-    if strong:
-        dtype = promote([v.dtype for v in strong])
-    else:
-        dtype = int64 if all(type(_now(x)) is int for x in operands) else float64
-    if not dtype.is_floating_point:
-        floats = [w and isinstance(_now(x), float) for x, w in zip(operands, weak, strict=True)]
-        if any(floats):
-            dtype = TRACED.default_float
-        elif dtype is bool_ and any(w and type(_now(x)) is int for x, w in zip(operands, weak)):  # noqa: B905
-            dtype = int64
-    shape = broadcast_shapes((), *[v.shape for v in strong])
-    rest = iter(strong)
-    out = []
-    for x, w in zip(operands, weak, strict=True):
-        value = next(rest) if not w else x.value if isinstance(x, Number) else constant(x, dtype)
-        out.append(_as_value(value, dtype, shape))
-    return out
-
 
 # Floating functions: integers and booleans are cast first, as by NumPy.
 _FLOAT = frozenset(
@@ -261,11 +46,11 @@ _LOGICAL = frozenset("logical_not logical_and logical_or logical_xor".split())
 
 def _elementwise(name: str) -> Callable[..., Symbol]:
     def function(*operands: Any) -> Symbol:
-        values = _values(operands)
+        values = values_of(operands)
         if name in _FLOAT and not values[0].dtype.is_floating_point:
-            values = [_cast(v, TRACED.default_float) for v in values]
+            values = [cast(v, default_float()) for v in values]
         elif name in _LOGICAL and values[0].dtype is not bool_:
-            values = [_cast(v, bool_) for v in values]
+            values = [cast(v, bool_) for v in values]
         return Symbol(Value.of(name, *values))
 
     function.__name__ = name
@@ -281,9 +66,9 @@ def _reduction(name: str) -> Callable[..., Symbol]:
         if name in ("argmax", "argmin") and len(axes) > 1:
             v, axes = Value.of("reshape", v, shape=(v.size,)), (0,)
         elif name in ("all", "any") and v.dtype is not bool_:
-            v = _cast(v, bool_)
+            v = cast(v, bool_)
         elif name in ("sum", "prod") and v.dtype is bool_:
-            v = _cast(v, int64)
+            v = cast(v, int64)
         y = Value.of(name, v, axis=axes) if axes or name[:3] == "arg" else v
         kept = [1 if i in axes else n for i, n in enumerate(value_of(x).shape)]
         if name[:3] == "arg" and len(kept) > 1 and axes == (0,) and len(v.shape) == 1:
@@ -356,7 +141,7 @@ class Traced(Backend):
         """Record an eager call of the namespace's function: it has no lowering."""
         values = [value_of(x) for x in operands if type(x) not in SCALARS]
         if len(values) != len(operands):
-            values = _values(operands)
+            values = values_of(operands)
         spec = REGISTRY[name].infer(*values, **static)
         given = tuple(sorted(static.items()))
         shape = tuple(spec.shape)
@@ -371,7 +156,7 @@ class Traced(Backend):
             data = self._joined(data, dtype)
         if type(data) in SCALARS:
             plain = bool_ if type(data) is bool else int64
-            wanted = dtype or (self.default_float if type(data) is float else plain)
+            wanted = dtype or (default_float() if type(data) is float else plain)
             return Symbol(constant(data, wanted))
         x = Symbol(value_of(data))
         return x if dtype is None else self.astype(x, dtype=dtype)
@@ -397,17 +182,17 @@ class Traced(Backend):
 
     def full(self, shape: Any, fill: Any, *, dtype: Any = None, device: Any = None) -> Symbol:
         if dtype is None:
-            kind = type(_now(fill))
-            dtype = bool_ if kind is bool else int64 if kind is int else self.default_float
+            kind = type(now_of(fill))
+            dtype = bool_ if kind is bool else int64 if kind is int else default_float()
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         v = value_of(fill) if isinstance(fill, (Symbol, Number)) else constant(fill, dtype)
-        return Symbol(_as_value(v, dtype, shape))
+        return Symbol(as_value(v, dtype, shape))
 
     def zeros(self, shape: Any, *, dtype: Any = None, device: Any = None) -> Symbol:
-        return self.full(shape, 0, dtype=dtype or self.default_float)
+        return self.full(shape, 0, dtype=dtype or default_float())
 
     def ones(self, shape: Any, *, dtype: Any = None, device: Any = None) -> Symbol:
-        return self.full(shape, 1, dtype=dtype or self.default_float)
+        return self.full(shape, 1, dtype=dtype or default_float())
 
     def zeros_like(self, x: Any) -> Symbol:
         return self.full(x.shape, 0, dtype=self.dtype_of(x))
@@ -423,27 +208,27 @@ class Traced(Backend):
     ) -> Symbol:
         if stop is None:
             start, stop = 0, start
-        count = max(0, math.ceil((_now(stop) - _now(start)) / _now(step)))
+        count = max(0, math.ceil((now_of(stop) - now_of(start)) / now_of(step)))
         if isinstance(stop, Number) or isinstance(step, Number):
             modes.tracing.guard(_unchanged(start, stop, step, count))
-        whole = all(isinstance(_now(n), int) for n in (start, stop, step))
+        whole = all(isinstance(now_of(n), int) for n in (start, stop, step))
         x = Symbol(Value.of("iota", size=count))
         if not whole:
             x = self.astype(x, dtype=float64)
         x = x if type(step) is int and step == 1 else x * step
         x = x if type(start) is int and start == 0 else x + start
-        return self.astype(x, dtype=dtype or (int64 if whole else self.default_float))
+        return self.astype(x, dtype=dtype or (int64 if whole else default_float()))
 
     def astype(self, x: Any, *, dtype: Any) -> Symbol:
         v = value_of(x)
-        return Symbol(v if v.dtype is dtype else _cast(v, dtype))
+        return Symbol(v if v.dtype is dtype else cast(v, dtype))
 
     def where(self, condition: Any, a: Any, b: Any) -> Symbol:
-        pair = _values((a, b))
+        pair = values_of((a, b))
         c = value_of(condition) if not type(condition) in SCALARS else constant(condition, bool_)  # noqa: E713
         shape = broadcast_shapes(c.shape, pair[0].shape)
-        a_, b_ = (_as_value(v, v.dtype, shape) for v in pair)
-        return Symbol(Value.of("where", _as_value(c, bool_, shape), a_, b_))
+        a_, b_ = (as_value(v, v.dtype, shape) for v in pair)
+        return Symbol(Value.of("where", as_value(c, bool_, shape), a_, b_))
 
     # -- movement
 
@@ -473,7 +258,7 @@ class Traced(Backend):
     def concat(self, *arrays: Any, axis: int) -> Symbol:
         values = [value_of(x) for x in arrays]
         dtype = promote([v.dtype for v in values])
-        values = [_as_value(v, dtype, v.shape) for v in values]
+        values = [as_value(v, dtype, v.shape) for v in values]
         return Symbol(values[0] if len(values) == 1 else Value.of("concat", *values, axis=axis))
 
     # -- products
@@ -482,7 +267,7 @@ class Traced(Backend):
         x, y = value_of(a), value_of(b)
         dtype = promote([x.dtype, y.dtype])
         batch = broadcast_shapes(x.shape[:-2], y.shape[:-2], name="matmul")
-        x, y = (_as_value(v, dtype, (*batch, *v.shape[-2:])) for v in (x, y))
+        x, y = (as_value(v, dtype, (*batch, *v.shape[-2:])) for v in (x, y))
         return Symbol(Value.of("matmul", x, y))
 
     def conv(self, x: Any, w: Any, **static: Any) -> Symbol:
@@ -497,7 +282,7 @@ class Traced(Backend):
     def _convolution(self, name: str, a: Any, b: Any, **static: Any) -> Symbol:
         x, y = value_of(a), value_of(b)
         dtype = promote([x.dtype, y.dtype])
-        return Symbol(Value.of(name, _as_value(x, dtype, x.shape), _as_value(y, dtype, y.shape),
+        return Symbol(Value.of(name, as_value(x, dtype, x.shape), as_value(y, dtype, y.shape),
                                **static))  # fmt: skip
 
     # -- by index, order, scans
@@ -515,7 +300,7 @@ class Traced(Backend):
         into, places = value_of(x), [value_of(i) for i in indices]
         part = (*places[0].shape, *into.shape[len(places) :])
         given = v if not type(v) in SCALARS else Symbol(constant(v, into.dtype))  # noqa: E713
-        return Symbol(Value.of(name, into, _as_value(value_of(given), into.dtype, part), *places))
+        return Symbol(Value.of(name, into, as_value(value_of(given), into.dtype, part), *places))
 
     def cumulative_sum(self, x: Any, *, axis: int) -> Symbol:
         return self._scan("cumulative_sum", x, axis)
@@ -525,7 +310,7 @@ class Traced(Backend):
 
     def _scan(self, name: str, x: Any, axis: int) -> Symbol:
         v = value_of(x)
-        v = v if v.dtype.is_floating_point else _as_value(v, int64, v.shape)
+        v = v if v.dtype.is_floating_point else as_value(v, int64, v.shape)
         return Symbol(Value.of(name, v, axis=axis))
 
     def argsort(self, x: Any, *, axis: int, descending: bool = False) -> Symbol:
@@ -541,9 +326,9 @@ class Traced(Backend):
         )
 
     def random_bits(self, x0: Any, x1: Any, *, key: tuple[Any, Any]) -> tuple[Symbol, Symbol]:
-        a, b = _values((x0, x1))
+        a, b = values_of((x0, x1))
         k0, k1 = (
-            _as_value(k.value if isinstance(k, Number) else constant(k, int64), int64, a.shape)
+            as_value(k.value if isinstance(k, Number) else constant(k, int64), int64, a.shape)
             for k in key
         )
         first, second = (Symbol(Value.of("threefry", a, b, k0, k1, word=w)) for w in (0, 1))
@@ -555,7 +340,7 @@ class Traced(Backend):
 
 
 def _unchanged(start: Any, stop: Any, step: Any, count: int) -> Callable[[], bool]:
-    first, last, by = _again(start), _again(stop), _again(step)
+    first, last, by = again_of(start), again_of(stop), again_of(step)
     return lambda: max(0, math.ceil((last() - first()) / by())) == count
 
 
@@ -592,6 +377,7 @@ for _name, _op in zip("lt le gt ge eq ne".split(), (
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal"
 ), strict=True):  # fmt: skip
     setattr(Symbol, f"__{_name}__", _operator(_op, False))
+Symbol.__getitem__ = _indexed  # type: ignore[attr-defined]
 Symbol.__neg__ = lambda self: TRACED.negative(self)  # type: ignore[attr-defined]
 Symbol.__abs__ = lambda self: TRACED.abs(self)  # type: ignore[attr-defined]
 Symbol.__invert__ = lambda self: TRACED.bitwise_invert(self)  # type: ignore[attr-defined]

@@ -412,7 +412,9 @@ class Trace:
         if t._value.value is not known.value:
             found.append(Change("value", known.ref, None, t._value.value))
         grad = t._grad
-        if grad is not UNREAD and (known.grad_seen is None or grad is not known.fields.get("_grad")):
+        if grad is not UNREAD and (
+            known.grad_seen is None or grad is not known.fields.get("_grad")
+        ):
             if grad is not None and grad._node is not None and _is_live(grad._node):
                 raise TraceError(
                     "a compiled function leaves a .grad that can itself be differentiated "

@@ -126,7 +126,9 @@ def test_space_between_rows_stays_as_it_is():
 def test_sums_along_k_in_stretches(monkeypatch, b):
     monkeypatch.setattr(matrix, "is_ours", lambda p: True)
     monkeypatch.setattr(matrix, "LONGEST", 32)
-    check_products([make(9, 20, k, "float64", "rows", b, add) for k in (64, 75) for add in (0, 1)])
+    check_products(
+        [make(9, 20, k, "float64", a, b, add) for a in LAYOUTS for k in (64, 75) for add in (0, 1)]
+    )
 
 
 @pytest.mark.skipif(not blas.convention(), reason="needs scipy-openblas32 or SciPy")

@@ -13,6 +13,7 @@ from atled.compile.mathematics.trigonometric import cosine_parts, sine_parts
 from atled.compile.mathematics.values import (
     Value,
     call,
+    fast_two_sum,
     fma,
     horner,
     is_nan,
@@ -22,6 +23,8 @@ from atled.compile.mathematics.values import (
 )
 
 __all__ = ["digamma", "lgamma"]
+
+Pair = tuple[Value, Value]  # a number as the sum of two
 
 PI = (3.141592653589793, 1.2246467991473532e-16)
 LOG_PI = 1.1447298858494002
@@ -83,18 +86,30 @@ def positive_lgamma(x: Value) -> Value:
     return (x < 3.5).select(near, far)
 
 
-def half_turn(a: Value) -> tuple[Value, Value, Value]:
-    """Return sin πr and cos πr, sin with r's sign, of r = a less the nearest integer; and r."""
+def half_turn(a: Value) -> tuple[Pair, Pair, Value]:
+    """Return |sin πr| and |cos πr| as sums of two, and r: a less the nearest integer."""
     r = a - call("rint", a)
     size = abs(r)
     turned = size > 0.25
     angle = turned.select(0.5 - size, size)
     product, lost = two_product(angle, PI[0])
     tail = fma(angle, PI[1], lost)
-    first, rest = sine_parts(product, tail)
-    one, less = cosine_parts(product, tail)
-    sine, cosine = first + rest, one + less
-    return call("copysign", turned.select(cosine, sine), r), turned.select(sine, cosine), r
+    first, first_rest = fast_two_sum(*sine_parts(product, tail))
+    second, second_rest = fast_two_sum(*cosine_parts(product, tail))
+    sine = turned.select(second, first), turned.select(second_rest, first_rest)
+    cosine = turned.select(first, second), turned.select(first_rest, second_rest)
+    return sine, cosine, r
+
+
+def cotangent(sine: Pair, cosine: Pair, r: Value) -> Pair:
+    """Return π·cot πr as a sum of two, from what `half_turn` returns."""
+    inverse = 1.0 / sine[0]
+    q = cosine[0] * inverse
+    rest = fma(-q, sine[1], fma(-q, sine[0], cosine[0]) + cosine[1]) * inverse
+    product, lost = two_product(q, PI[0])
+    lost = fma(q, PI[1], fma(rest, PI[0], lost))
+    negative = r < 0.0
+    return negative.select(-product, product), negative.select(-lost, lost)
 
 
 @through_double
@@ -102,8 +117,8 @@ def lgamma(x: Value) -> Value:
     """Return log |Γ(x)|; for x < 0 as log π - log |x·sin πx| - log Γ(-x)."""
     a = abs(x)
     y = positive_lgamma(a)
-    sine, _, r = half_turn(a)
-    reflected = LOG_PI - (positive_log(a * abs(sine)) + y)
+    (sine, _), _, r = half_turn(a)
+    reflected = LOG_PI - (positive_log(a * sine) + y)
     y = ((x < 0.0) & (a > 2.0**-70)).select(reflected, y)
     pole = x.equals(0.0) | (r.equals(0.0) & (x < 0.0)) | a.equals(math.inf)
     return is_nan(x).select(x, pole.select(math.inf, y))
@@ -131,9 +146,9 @@ def digamma(x: Value) -> Value:
     y = near.select(y + shift, y)
 
     sine, cosine, r = half_turn(a)
-    sign = (r < 0.0).select(r.const(-1.0), 1.0)
-    cotangent = math.pi * (cosine / abs(sine)) * sign
-    reflected = y + below.select(cotangent, cotangent + inverse)
+    turn, turn_rest = cotangent(sine, cosine, r)
+    total, left = two_sum(y + below.select(y.const(0.0), inverse), turn)
+    reflected = total + (left + turn_rest)
     y = negative.select(r.equals(0.0).select(math.nan, reflected), y)
     y = x.equals(0.0).select(-1.0 / x, y)
     y = x.equals(math.inf).select(x, y)

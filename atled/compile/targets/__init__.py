@@ -1,0 +1,1 @@
+"""What programs are made for: a machine as data, and how its functions are entered."""
