@@ -217,7 +217,7 @@ def load(name: str) -> Backend:
 def current() -> Backend:
     """Return the backend on which new Tensors are made; the traced one in a compiled function."""
     if modes.tracing is not None:
-        return modes.tracing.namespace  # type: ignore[no-any-return]
+        return modes.tracing.namespace
     if settings.backend is None:
         settings.backend = "numpy" if is_installed("numpy") else "python"
     backend = _LOADED.get(settings.backend)

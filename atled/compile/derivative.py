@@ -62,7 +62,7 @@ class Pullback:
         _, gradients = self._walk((True,) * len(self.results))
         self.residuals = self._frontier([g for g in gradients if g is not None])
         # For the tape: the derivative of all leaves, in their order.
-        self.op = type("Compiled", (), {"name": name, "aliases": ()})
+        self.op: Any = type("Compiled", (), {"name": name, "aliases": ()})
         self.names = ()
         self.positions = tuple(range(len(record.leaves)))
 
@@ -138,7 +138,7 @@ class Pullback:
 
     def lifted(self, node: Node, lift: Any) -> "Residuals":
         """Return what the node keeps: `pull` connects it to the graph itself."""
-        return node.saved  # type: ignore[no-any-return]
+        return node.saved
 
     def pull(self, node: Node, xp: Any, saved: "Residuals", g: Any) -> list[Any]:
         """Map the cotangents of the results to those of the leaves."""

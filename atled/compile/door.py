@@ -81,7 +81,7 @@ class Text:
         exec(compile(source, f"<{self._head}>", "exec"), self._space)
         made = self._space[self._head]
         made.source = source
-        return made  # type: ignore[no-any-return]
+        return made
 
 
 # -- ready

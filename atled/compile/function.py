@@ -116,7 +116,7 @@ class Compiled:
         name = f"_compiled_{self._name}"
         known = vars(instance).get(name)
         if known is None:
-            bound = self.__wrapped__.__get__(instance, owner)  # type: ignore[attr-defined]
+            bound = self.__wrapped__.__get__(instance, owner)
             known = Compiled(bound, self._strict, self._verify)
             vars(instance)[name] = known
         return known
@@ -219,7 +219,7 @@ class Compiled:
     def _taken_apart(self, args: Any, kwargs: Any) -> tuple[tuple[Tensor, ...], Any]:
         """Return the Tensors among the arguments, and a key of everything else."""
         found, structure = flatten((args, kwargs))
-        statics = []
+        statics: list[Any] = []
         for x in found:
             if isinstance(x, Tensor):
                 statics.append(Tensor)

@@ -211,8 +211,10 @@ class Prepared:
             self._write_input(text, k, f"{text.tensor(ref)}._value", text.tensor(ref))
         pack, buffer, numbers = self._numbers()
         if numbers:
-            read = [text.item(of, key) if part is None else
-                    f"{text.name(part)}({text.item(of, key)})" for _, of, key, part in numbers]  # fmt: skip
+            read = [
+                text.item(of, key) if part is None else f"{text.name(part)}({text.item(of, key)})"
+                for _, of, key, part in numbers
+            ]
             text += f"{text.name(pack.pack_into)}({text.name(buffer)}, 0, {', '.join(read)})"
 
     def _write_input(self, text: Text, k: int, value: str, tensor: str) -> None:

@@ -314,7 +314,7 @@ class Environment:
 
     def _enter_module(self, x: Any, parts: Any, library: bool, label: str) -> None:
         """Take in a Module: its parts, and of other attributes a library's own or those named."""
-        own, registered = vars(x), set[str]()
+        own, registered = vars(x), set[Any]()
         for part in parts:
             if part in own:
                 held = own[part]
@@ -345,8 +345,8 @@ def names_of(code: CodeType) -> tuple[frozenset[str], frozenset[str], frozenset[
             globals_.add(step.argval)
         elif step.opname.endswith(("_ATTR", "LOAD_METHOD")):
             attributes.add(step.argval)
-        elif type(step.argval) is str and step.argval.isidentifier():  # getattr(self, "name")
-            attributes.add(step.argval)
+        elif step.opname == "LOAD_CONST" and type(step.argval) is str:
+            attributes.add(step.argval)  # as in getattr(self, "name")
         if step.opname.startswith(("STORE_ATTR", "STORE_GLOBAL", "DELETE_")):
             stored.add(step.argval)
     return frozenset(globals_), frozenset(attributes), frozenset(stored)

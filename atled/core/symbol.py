@@ -167,7 +167,7 @@ class Traced(Backend):
             rows = [self.asarray(x) for x in data]
             return self.concat(*[self.reshape(x, shape=(1, *x.shape)) for x in rows], axis=0)
         array = load("numpy").asarray(data, dtype=dtype)
-        return modes.tracing.constant(array)  # type: ignore[no-any-return]
+        return modes.tracing.constant(array)
 
     def dtype_of(self, x: Any) -> DType:
         return value_of(x).dtype
@@ -377,7 +377,7 @@ for _name, _op in zip("lt le gt ge eq ne".split(), (
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal"
 ), strict=True):  # fmt: skip
     setattr(Symbol, f"__{_name}__", _operator(_op, False))
-Symbol.__getitem__ = _indexed  # type: ignore[attr-defined]
-Symbol.__neg__ = lambda self: TRACED.negative(self)  # type: ignore[attr-defined]
-Symbol.__abs__ = lambda self: TRACED.abs(self)  # type: ignore[attr-defined]
-Symbol.__invert__ = lambda self: TRACED.bitwise_invert(self)  # type: ignore[attr-defined]
+setattr(Symbol, "__getitem__", _indexed)  # noqa: B010
+setattr(Symbol, "__neg__", lambda self: TRACED.negative(self))  # noqa: B010
+setattr(Symbol, "__abs__", lambda self: TRACED.abs(self))  # noqa: B010
+setattr(Symbol, "__invert__", lambda self: TRACED.bitwise_invert(self))  # noqa: B010

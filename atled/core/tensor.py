@@ -160,7 +160,7 @@ class Tensor(TensorMethods):
     def grad(self) -> "Tensor | None":
         """The gradient that `backward()` collected, of the same shape and dtype, or None."""
         if modes.tracing is not None:
-            return modes.tracing.grad_of(self)  # type: ignore[no-any-return]
+            return modes.tracing.grad_of(self)
         return self._grad
 
     @grad.setter

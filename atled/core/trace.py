@@ -401,7 +401,7 @@ class Trace:
             self._sources, fresh, structure, results, changes, self.checks, self.guards,
             ends, [self._facts(k) for k in self._captured.values()], self.prepare, self.fixed,
             self.equal, self,
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
 
     def _facts(self, known: _Captured) -> Any:
         v = known.value

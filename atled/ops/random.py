@@ -127,7 +127,7 @@ class Generator:
         key = trace.number(own, "_seed", _low_word), trace.number(own, "_seed", _high_word)
         low = xp.arange(0, count, dtype=int64) + (start & MASK)
         high = ((low >> 32) + ((start >> 32) & MASK)) & MASK
-        return xp.random_bits(low & MASK, high, key=key)  # type: ignore[no-any-return]
+        return xp.random_bits(low & MASK, high, key=key)
 
 
 def _low_word(seed: int) -> int:

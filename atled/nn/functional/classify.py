@@ -180,13 +180,13 @@ def _kept(target: Tensor, ignore_index: int, classes: int, name: str) -> Tensor 
         return None
     xp, value = target.backend, target._value
     if modes.tracing is not None:
-        kept = at.not_equal(target, ignore_index)
+        counted = at.not_equal(target, ignore_index)
         known = at.logical_and(target >= 0, target < classes)
         modes.tracing.check(
-            at.logical_or(known, at.logical_not(kept)),
+            at.logical_or(known, at.logical_not(counted)),
             lambda: IndexingError(f"{name}: a class is not in [0, {classes})"),
         )
-        return kept
+        return counted
     low, high = (int(xp.tolist(f(value, axis=None))) for f in (xp.min, xp.max))
     if not low <= ignore_index <= high:
         kept = None
