@@ -13,7 +13,7 @@ vector more than the row has: the next row overwrites it, and the end has room f
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from atled.compile import matrix
@@ -27,6 +27,7 @@ __all__ = ["Convolution", "forward", "input_gradient", "weight_gradient"]
 PATCHES = 384 * 1024  # bytes of patches at most, where one row of the result needs no more
 NEAR = 64 * 1024  # bytes of patches at most that are added to the image at once
 PARTIALS = 8  # sums over images of which the gradient of the weights is made
+UNITS, UNIT = 16, 5_000_000  # to how many units few images are divided; operations of one at least
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Convolution:
     dilation: tuple[int, ...]
     groups: int = 1
     dtype: str = "float32"
+    rows: int = 0  # of the result along its first axis in a block; as many as fit, by default
     out: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,6 +60,13 @@ class Convolution:
         axes = zip(self.spatial, self.kernel, self.stride, self.padding, self.dilation, strict=True)
         out = tuple([(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes])
         object.__setattr__(self, "out", out)
+        if not self.rows:
+            object.__setattr__(self, "rows", self._rows(1))
+
+    def _rows(self, blocks: int) -> int:
+        """Return how many rows to put into each of equal blocks, so that there are some blocks."""
+        row = 0 if self.is_plain else self.depth * prod(self.out[1:]) * self.size
+        return _divisor(self.out[0], PATCHES // max(row, 1), blocks)
 
     @property
     def type(self) -> Type:
@@ -105,20 +114,9 @@ class Convolution:
         return set(self.kernel) == set(self.stride) == {1} and not any(self.padding)
 
     @property
-    def rows(self) -> int:
-        """Rows (along the first spatial axis) of the result that a block has; all blocks alike."""
-        if self.is_plain:
-            return self.out[0]
-        row = self.depth * prod(self.out[1:]) * self.size
-        fits = [r for r in range(1, self.out[0] + 1) if not self.out[0] % r and r * row <= PATCHES]
-        return max(fits, default=1)
-
-    @property
-    def near(self) -> int:
-        """Channels whose patches are made at once where they are read once: a divisor of all."""
-        row = prod(self.kernel) * self.columns * self.size
-        fits = [i for i in range(1, self.inputs + 1) if not self.inputs % i and i * row <= NEAR]
-        return max(fits, default=1)
+    def pieces(self) -> int:
+        """Units that an image and group must give, for several threads to have some in all."""
+        return -(-min(UNITS, self.flops // UNIT) // self.units)
 
     @property
     def columns(self) -> int:
@@ -152,90 +150,111 @@ class Convolution:
 
 
 def forward(c: Convolution) -> Kernel:
-    """Return ``(ptr x, ptr w, ptr y, i64 begin, i64 end, ptr scratch)``; a unit is an image."""
+    """Return ``(ptr x, ptr w, ptr y, i64 begin, i64 end, ptr scratch)``.
+
+    A unit is an image and group, or some rows of it where images are few.
+    """
     places = prod(c.out)
-    write = _Unit(c)
+    c = replace(c, rows=min(c.rows, c._rows(c.pieces)))
+    write = _Unit(c, c.inputs)
     body = write.body
     p = Product(c.outputs, c.columns, c.depth, c.dtype, c.depth, 1,
                 places if c.is_plain else c.columns, 1, places)  # fmt: skip
     multiply = write.product(p)
+    blocks, split = c.out[0] // c.rows, c.pieces > 1
     write.prepare()
-    with body.units() as unit:
+    with body.units() as unit, body.nest(1 if split else blocks) as (block,):
+        if split:
+            unit, block = body.halves(unit, blocks)
         group = body.emit(f"urem i64 {unit}, {c.groups}")
         w = body.offset("%w", body.place((group, c.outputs * c.depth)), c.type)
         x = body.offset("%x", body.place((unit, c.inputs * prod(c.spatial))), c.type)
-        y = body.offset("%y", body.place((unit, c.outputs * places)), c.type)
-        with body.nest(c.out[0] // c.rows) as (block,):
-            patches = write.patches(x, block)
-            part = body.offset(y, body.place((block, c.columns)), c.type)
-            body.do(f"call void @{multiply}(ptr {w}, ptr {patches}, ptr {part})")
-    return write.kernel(c.name, "ptr %x, ptr %w, ptr %y")
+        y = body.place((unit, c.outputs * places), (block, c.columns))
+        patches = write.patches(x, block)
+        body.do(
+            f"call void @{multiply}(ptr {w}, ptr {patches}, ptr {body.offset('%y', y, c.type)})"
+        )
+    return write.kernel(c.name, "ptr %x, ptr %w, ptr %y", c.units * (blocks if split else 1))
 
 
 def input_gradient(c: Convolution) -> Kernel:
-    """Return ``(ptr g, ptr w, ptr x, i64 begin, i64 end, ptr scratch)``: conv_input of g and w."""
-    places, part = prod(c.out), c.inputs if c.is_plain else c.near
+    """Return ``(ptr g, ptr w, ptr x, i64 begin, i64 end, ptr scratch)``: conv_input of g and w.
+
+    A unit is some channels of an image: those whose patches, which are read once, stay near.
+    """
+    places, image = prod(c.out), prod(c.spatial)
+    row = 0 if c.is_plain else prod(c.kernel) * c.columns * c.size
+    part = _divisor(c.inputs, NEAR // max(row, 1), c.pieces)
     write = _Unit(c, part)
     body = write.body
     rows = part * prod(c.kernel)
     p = Product(rows, c.columns, c.outputs, c.dtype, 1, c.depth, places, 1,
                 places if c.is_plain else c.columns)  # fmt: skip
     multiply = write.product(p)
-    with body.units() as unit:
+    parts = c.inputs // part
+    with body.units() as number:
+        unit, at = body.halves(number, parts)
         group = body.emit(f"urem i64 {unit}, {c.groups}")
-        w = body.offset("%w", body.place((group, c.outputs * c.depth)), c.type)
-        g = body.offset("%g", body.place((unit, c.outputs * places)), c.type)
-        image = c.inputs * prod(c.spatial)
-        x = body.offset("%x", body.place((unit, image)), c.type)
-        if c.is_plain:
-            body.do(f"call void @{multiply}(ptr {w}, ptr {g}, ptr {x})")
-        else:
-            body.zero(x, image * c.size)
-            with body.nest(c.out[0] // c.rows, c.inputs // part) as (block, at):
-                w_part = body.offset(w, body.place((at, rows)), c.type)
-                g_part = body.offset(g, body.place((block, c.columns)), c.type)
-                x_part = body.offset(x, body.place((at, part * prod(c.spatial))), c.type)
-                body.do(f"call void @{multiply}(ptr {w_part}, ptr {g_part}, ptr {write.second})")
-                write.add_patches(x_part, block)
-    return write.kernel(f"{c.name}_input", "ptr %g, ptr %w, ptr %x")
+        w = body.offset("%w", body.place((group, c.outputs * c.depth), (at, rows)), c.type)
+        x = body.offset("%x", body.place((number, part * image)), c.type)
+        if not c.is_plain:
+            body.zero(x, part * image * c.size)
+        with body.nest(c.out[0] // c.rows) as (block,):
+            place = body.place((unit, c.outputs * places), (block, c.columns))
+            g = body.offset("%g", place, c.type)
+            target = write.second
+            if c.is_plain:
+                target = body.offset(x, body.place((block, c.columns)), c.type)
+            body.do(f"call void @{multiply}(ptr {w}, ptr {g}, ptr {target})")
+            if not c.is_plain:
+                write.add_patches(x, block)
+    return write.kernel(f"{c.name}_input", "ptr %g, ptr %w, ptr %x", c.units * parts)
 
 
 def weight_gradient(c: Convolution) -> Kernel:
     """Return two functions for conv_weight of x and g: sums over images, and the sums' sum.
 
     Both are ``(ptr x, ptr g, ptr w, ptr partials, i64 begin, i64 end, ptr scratch)``. A unit of the
-    first is a share of the images, of the second a channel and place of the kernel.
+    first is a share of the images (and some of the channels where images are few), of the second
+    a channel and place of the kernel.
     """
     places, shares = prod(c.out), min(c.images, PARTIALS)
-    write = _Unit(c)
+    part = _divisor(c.inputs, c.inputs, min(c.pieces, -(-PARTIALS // shares)))
+    parts, rows = c.inputs // part, part * prod(c.kernel)
+    write = _Unit(c, part)
     body = write.body
     # (patches, places) times (places, outputs): g is the smaller of the two to be transposed
-    p = Product(c.depth, c.outputs, c.columns, c.dtype, places if c.is_plain else c.columns, 1,
+    p = Product(rows, c.outputs, c.columns, c.dtype, places if c.is_plain else c.columns, 1,
                 1, places, c.outputs, accumulate=True)  # fmt: skip
     multiply = write.product(p)
     write.prepare()
-    whole = c.groups * c.depth * c.outputs
-    with body.units() as share:
-        mine = body.offset("%partials", body.place((share, whole)), c.type)
-        body.zero(mine, whole * c.size)
+    one, whole = c.depth * c.outputs, c.groups * c.depth * c.outputs
+    with body.units() as number:
+        share, at = body.halves(number, parts)
+        mine = body.place((share, whole), (at, rows * c.outputs))
+        mine = body.offset("%partials", mine, c.type)
+        with body.nest(c.groups) as (group,):
+            sums = body.offset(mine, body.place((group, one)), c.type)
+            body.zero(sums, rows * c.outputs * c.size)
         after = body.emit(f"add i64 {share}, 1")
         first, last = (
             body.emit(f"udiv i64 {body.place((i, c.images))}, {shares}") for i in (share, after)
         )
         with body.loop(first, last) as image, body.nest(c.groups) as (group,):
             unit = body.place((image.index, c.groups), (group, 1))
-            x = body.offset("%x", body.place((unit, c.inputs * prod(c.spatial))), c.type)
-            g = body.offset("%g", body.place((unit, c.outputs * places)), c.type)
-            sums = body.offset(mine, body.place((group, c.depth * c.outputs)), c.type)
+            x = body.place((unit, c.inputs * prod(c.spatial)), (at, part * prod(c.spatial)))
+            x = body.offset("%x", x, c.type)
+            sums = body.offset(mine, body.place((group, one)), c.type)
             with body.nest(c.out[0] // c.rows) as (block,):
                 patches = write.patches(x, block)
-                part = body.offset(g, body.place((block, c.columns)), c.type)
-                body.do(f"call void @{multiply}(ptr {patches}, ptr {part}, ptr {sums})")
+                g = body.place((unit, c.outputs * places), (block, c.columns))
+                g = body.offset("%g", g, c.type)
+                body.do(f"call void @{multiply}(ptr {patches}, ptr {g}, ptr {sums})")
     name, pointers = f"{c.name}_weight", "ptr %x, ptr %g, ptr %w, ptr %partials"
     summing, summing_text, needs = _sum_of_partials(c, shares, name, pointers)
-    kernel = write.kernel(name, pointers)
+    kernel = write.kernel(name, pointers, shares * parts)
     return Kernel(
-        [(name, shares), (summing, c.groups * c.depth)],
+        [(name, shares * parts), (summing, c.groups * c.depth)],
         {**kernel.texts, summing: summing_text},
         kernel.declarations | needs,
         kernel.scratch_bytes,
@@ -274,6 +293,12 @@ def _sum_of_partials(
     return f"{name}_sum", body.function(f"{name}_sum", parameters), body.declarations
 
 
+def _divisor(whole: int, most: int, parts: int) -> int:
+    """Return the largest divisor up to `most` that makes `parts` parts; the smallest if none."""
+    divisors = [i for i in range(1, whole + 1) if not whole % i]
+    return max([i for i in divisors if i <= most and whole // i >= parts], default=1)
+
+
 def _vectors(vector: Type, count: int) -> list[tuple[Type, int, int]]:
     """Return (type, first, how many) of vectors, then of single elements, that make up a row."""
     whole = count // vector.lanes
@@ -292,9 +317,9 @@ class _Unit:
         first, second: registers of two parts of scratch: the window, and the patches.
     """
 
-    def __init__(self, c: Convolution, channels: int = 0) -> None:
+    def __init__(self, c: Convolution, channels: int) -> None:
         self.c = c
-        self.channels = channels or c.inputs  # that scratch has room for
+        self.channels = channels  # that scratch has room for
         self.body = Body()
         self._texts: dict[str, str] = {}
         self._channel = prod(c.window)  # elements of a channel of the window
@@ -310,13 +335,13 @@ class _Unit:
         self.body.declarations |= declarations
         return name
 
-    def kernel(self, name: str, pointers: str) -> Kernel:
+    def kernel(self, name: str, pointers: str, units: int) -> Kernel:
         """Return the finished function."""
         c = self.c
         text = self.body.function(name, f"{pointers}, {matrix.RANGE}, ptr %scratch")
         patches = (self.channels * prod(c.kernel) * c.columns + c.lanes) * c.size
         return Kernel(
-            [(name, c.units)],
+            [(name, units)],
             {**self._texts, name: text},
             frozenset(self.body.declarations),
             0 if c.is_plain else self._window + -(-patches // 64) * 64,
@@ -328,7 +353,7 @@ class _Unit:
         """Write the patches that a block of the result is made of; return where they are."""
         c, body = self.c, self.body
         if c.is_plain:
-            return x
+            return body.offset(x, body.place((block, c.columns)), c.type)
         self._fill_window(x, block)
         step, vector = c.stride[-1], Type(c.type.scalar, c.lanes)
         wide = Type(c.type.scalar, c.lanes * step)

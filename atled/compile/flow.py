@@ -126,6 +126,13 @@ class Body(Writer):
             total = self.emit(f"add nsw i64 {total}, {part}") if total else part
         return total or "0"
 
+    def halves(self, number: str, count: int) -> tuple[str, str]:
+        """Divide a number: return (number // count, number % count)."""
+        if count == 1:
+            return number, "0"
+        quotient = self.emit(f"udiv i64 {number}, {count}")
+        return quotient, self.emit(f"urem i64 {number}, {count}")
+
     def zero(self, pointer: str, size: int) -> None:
         """Set a number of bytes to zero."""
         self.declare("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")

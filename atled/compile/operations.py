@@ -79,6 +79,8 @@ def operation(
             return w.emit(f"fcmp {ordered} {kind} {args[0]}, {args[1]}")
         word = signed if source.kind == "int" else unsigned
         return w.emit(f"icmp {word} {kind} {args[0]}, {args[1]}")
+    if source.kind == "uint" and f"unsigned_{op}" in TABLE:
+        op = f"unsigned_{op}"
     return TABLE[op](w, kind, *args)
 
 

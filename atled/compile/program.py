@@ -12,7 +12,7 @@ frame can name the object itself and nothing is unpacked in a call.
 import ctypes
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from sys import getrefcount
 from typing import Any
@@ -85,6 +85,7 @@ class Program:
         self._lay_out()
         self._compile()
         self.lock = threading.Lock()
+        self.run_bound = self._write_run()
         if debug >= 2:
             print(explain(self))
         if debug >= 3:
@@ -158,12 +159,17 @@ class Program:
             if isinstance(segment, list):
                 test = self._test(segment)
                 texts[f"segment{number}"] = _sequence(f"segment{number}", segment, test)
+        if self.is_small and not self._is_mixed:
+            texts["whole"] = _chain("whole", len(self.segments))
         self.text = "\n".join([*sorted(declarations), *texts.values()])
         self.library = Library(self.text) if texts else None
         threads.scratch(scratch)
         self.scratch = np.empty(scratch + 64, np.uint8)
         self.records: list[Any] = []  # what native code reads while it runs
-        self._calls = [self._call(n, s) for n, s in enumerate(self.segments)]
+        if "whole" in texts and self.debug < 4:
+            self._calls = [self._alone("whole")]
+        else:
+            self._calls = [self._call(n, s) for n, s in enumerate(self.segments)]
 
     def _test(self, segment: list[tuple[str, int]]) -> list[str]:
         """Write what says, at the end of the segment with the last test, whether one is false."""
@@ -235,7 +241,7 @@ class Program:
         assert self.library is not None
         frame = ctypes.addressof(self.frame)
         if self.is_small and self.debug < 4:
-            return partial(self._whole(number), frame, self.scratch.ctypes.data)
+            return self._alone(f"segment{number}")
         regions = (threads.Region * len(segment))(*[
             threads.Region(self.library.address(name), shares, 1) for name, shares in segment
         ])  # fmt: skip
@@ -248,11 +254,13 @@ class Program:
         test = self._test(segment)
         return partial(self._and_tested, run) if test else run
 
-    def _whole(self, number: int) -> Any:
-        """Return the function of a segment that one thread runs."""
+    def _alone(self, name: str) -> Any:
+        """Return what runs a function over the frame on the caller's thread."""
         assert self.library is not None
         pointer = ctypes.c_void_p
-        return self.library.function(f"segment{number}", pointer, pointer, result=ctypes.c_int64)
+        run = self.library.function(name, pointer, pointer, result=ctypes.c_int64)
+        frame, scratch = ctypes.addressof(self.frame), self.scratch.ctypes.data
+        return partial(run, pointer(frame), pointer(scratch))
 
     def _and_tested(self, run: Any) -> bool:
         """Run a segment, and say whether a test is false."""
@@ -302,36 +310,53 @@ class Program:
             The outputs. If a test among them is false, nothing behind it was computed, and no
             memory of an input was touched.
         """
-        for k, array in enumerate(arrays):
-            if not array.flags.c_contiguous:
-                arrays[k] = array = np.ascontiguousarray(array).reshape(array.shape)
-            self.bind(k, array)
-        return self.run_bound(arrays)
-
-    def run_bound(self, arrays: list[Any]) -> list[Any]:
-        """Compute the outputs of inputs that are bound already."""
         with self.lock:
-            found = [
-                np.empty(shape, dtype) if source is None else arrays[source]
-                for shape, dtype, source in self._outputs
-            ]
-            for slot, k in self._fresh:
-                self.frame[slot] = id(found[k]) + DATA
-            for k, first in self._twins:
-                found[k] = found[first]
-            if not self._is_mixed:
-                for call in self._calls:
-                    if call():
-                        break
-                return found
-            held = dict(zip(self.graph.inputs, arrays, strict=True))
-            held |= zip(self.graph.outputs, found, strict=True)
-            for call in self._calls:
-                if isinstance(call, Step):
-                    self._eager(call, held)
-                elif call():
-                    break
-            return found
+            for k, array in enumerate(arrays):
+                if not array.flags.c_contiguous:
+                    arrays[k] = array = np.ascontiguousarray(array).reshape(array.shape)
+                self.bind(k, array)
+            return self.run_bound(arrays)
+
+    def _write_run(self) -> Callable[[list[Any]], list[Any]]:
+        """Write `run_bound(arrays)`: the outputs of inputs that are bound already.
+
+        As a function for this program it takes 1 µs less than a loop over tables, of 3.
+        """
+        tests = {k for k, v in enumerate(self.graph.outputs) if v in self.tests}
+        space: dict[str, Any] = {"empty": np.empty, "frame": self.frame, "id": id}
+        lines = ["def run_bound(arrays):"]
+        for k, (shape, dtype, source) in enumerate(self._outputs):
+            space[f"d{k}"] = np.dtype(dtype)
+            if source is not None:
+                lines.append(f"    f{k} = arrays[{source}]")
+            elif k in tests:  # nobody keeps it: one for all calls
+                space[f"f{k}"] = np.empty(shape, dtype)
+            else:
+                lines.append(f"    f{k} = empty({shape}, d{k})")
+        for slot, k in self._fresh:
+            lines.append(f"    frame[{slot}] = id(f{k}) + {DATA}")
+        lines += [f"    f{k} = f{first}" for k, first in self._twins]
+        found = ", ".join(f"f{k}" for k in range(len(self._outputs)))
+        if self._is_mixed:
+            space["execute"] = self._execute
+            lines.append(f"    execute(arrays, [{found}])")
+        for k, call in enumerate([] if self._is_mixed else self._calls):
+            space[f"call{k}"] = call
+            lines.append(f"    if call{k}(): return [{found}]")
+        lines.append(f"    return [{found}]")
+        exec("\n".join(lines), space)
+        made: Callable[[list[Any]], list[Any]] = space["run_bound"]
+        return made
+
+    def _execute(self, arrays: list[Any], found: list[Any]) -> None:
+        """Run native segments and eager calls by turns."""
+        held = dict(zip(self.graph.inputs, arrays, strict=True))
+        held |= zip(self.graph.outputs, found, strict=True)
+        for call in self._calls:
+            if isinstance(call, Step):
+                self._eager(call, held)
+            elif call():
+                return
 
     def _eager(self, step: Step, held: dict[Value, Any]) -> None:
         value = step.eager
@@ -363,3 +388,16 @@ def _sequence(name: str, levels: list[tuple[str, int]], test: list[str]) -> str:
              for level, shares in levels]  # fmt: skip
     head = f"define i64 @{name}(ptr %frame, ptr %scratch) {{"
     return "\n".join([head, *lines, *test, f"  ret i64 {'%failed' if test else 0}", "}"])
+
+
+def _chain(name: str, count: int) -> str:
+    """Write a function that runs segments one after another, and stops where a test is false."""
+    lines = [f"define i64 @{name}(ptr %frame, ptr %scratch) {{"]
+    for k in range(count):
+        lines += [
+            f"  %r{k} = call i64 @segment{k}(ptr %frame, ptr %scratch)",
+            f"  %bad{k} = icmp ne i64 %r{k}, 0",
+            f"  br i1 %bad{k}, label %out, label %after{k}",
+            f"after{k}:",
+        ]
+    return "\n".join([*lines, "  ret i64 0", "out:", "  ret i64 1", "}"])
