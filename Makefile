@@ -23,6 +23,7 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python bench/eager.py
+	$(BIN)/python bench/compiled.py
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/generate.py

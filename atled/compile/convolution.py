@@ -155,7 +155,7 @@ def forward(c: Convolution) -> Kernel:
     A unit is an image and group, or some rows of it where images are few.
     """
     places = prod(c.out)
-    c = replace(c, rows=min(c.rows, c._rows(c.pieces)))
+    c = replace(c, rows=min(c.rows, c._rows(min(c.pieces, 1 + places // (2 * c.lanes)))))
     write = _Unit(c, c.inputs)
     body = write.body
     p = Product(c.outputs, c.columns, c.depth, c.dtype, c.depth, 1,

@@ -9,13 +9,10 @@
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import Any
 
 from atled.compile.steps import Step
 from atled.core.graph import Value
-
-if TYPE_CHECKING:
-    from atled.compile.program import Program
 
 __all__ = ["debug_level", "explain", "steps_table"]
 
@@ -32,8 +29,8 @@ def debug_level() -> int:
     return int(text)
 
 
-def explain(program: "Program") -> str:
-    """Return a description of a program, for people."""
+def explain(program: Any) -> str:
+    """Return a description of a `program.Program`, for people."""
     levels = program.schedule.levels
     steps = [step for level in levels for step in level]
     kinds = [step.kind for step in steps]

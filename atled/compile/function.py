@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from functools import partial, update_wrapper
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -137,6 +138,17 @@ class Compiled:
             return verified(self._name, prepared, function, leaves)
         return prepared.run(leaves)
 
+    def explain(self) -> str:
+        """Return what the program used last is made of: kernels, calls, memory.
+
+        Raises:
+            TraceError: there is no program yet.
+        """
+        if not self._prepared:
+            raise TraceError(f"{self._name} has no program yet; call it first")
+        explained = import_module(".explain", __package__).explain
+        return str(explained(self._prepared[0].program))
+
     # -- the first call of a kind
 
     def _first(self, args: Any, kwargs: Any, leaves: Any, key: Any) -> Any:
@@ -187,7 +199,13 @@ class Compiled:
             for undo in trace.failed:
                 undo()
             raise
-        return Prepared(key, environment, record, pinned, pullback, leaves)
+        prepared = Prepared(key, environment, record, pinned, pullback, leaves)
+        if self._strict and prepared.eager():
+            raise TraceError(
+                f"{self._name}, compiled with strict=True, would call "
+                f"{', '.join(prepared.eager())} eagerly"
+            )
+        return prepared
 
     def _warn_of_traces(self, leaves: Any, key: Any) -> None:
         if self._traces <= PATIENCE or "traces" in self._warned:
@@ -228,8 +246,9 @@ class Compiled:
                 hash(x)
             except TypeError:
                 raise TypeError(
-                    f"{self._name}: {self._place_of(x, args, kwargs)} is a {type(x).__name__}, which is neither a "
-                    "Tensor nor hashable: make it a Tensor with at.asarray(x), or a tuple"
+                    f"{self._name}: {self._place_of(x, args, kwargs)} is a {type(x).__name__}, "
+                    "which is neither a Tensor nor hashable: make it a Tensor with "
+                    "at.asarray(x), or a tuple"
                 ) from None
             statics.append((type(x), x))
         return tuple([x for x in found if isinstance(x, Tensor)]), (structure.form, *statics)

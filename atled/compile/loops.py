@@ -230,11 +230,6 @@ class _Kernel(Reductions):
 
         return close
 
-    def _slot(self, kind: Type) -> str:
-        return self.entry.emit(
-            f"alloca {kind}, align {min(64, max(8, kind.bits * kind.lanes // 8))}"
-        )
-
     def _inside(self, step: Pass, sums: list[Accumulator], k: int) -> None:
         """Write the body of a pass, for one vector."""
         outer, self.body = self.row, Writer(self.entry)

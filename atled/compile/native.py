@@ -117,7 +117,7 @@ class Library:
 
     def function(self, name: str, *arguments: Any, result: Any = None) -> Any:
         """Return a function as ctypes calls it, with the GIL released."""
-        call = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
+        call: Any = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
         call.library = self
         return call
 

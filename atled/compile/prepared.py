@@ -238,6 +238,15 @@ class Prepared:
             self.program.bind(k, array)
         return True
 
+    def eager(self) -> list[str]:
+        """Return the operations that the program calls in Python, because it cannot compile them.
+
+        An interpreted program calls all of them.
+        """
+        segments = getattr(self.program, "segments", ())
+        steps = [s.eager for s in segments if not isinstance(s, list)]
+        return [str(v.static.get("name", v.op)) for v in steps]
+
     def forget(self) -> None:
         """Let go of the arrays of the last call; the next one reads all of them again."""
         self._owned.forget()

@@ -4,7 +4,7 @@ import math
 
 from atled.compile.emission import Expressions
 from atled.compile.index import Affine
-from atled.compile.ir import BOOL, I64, Writer
+from atled.compile.ir import BOOL, I64, Type, Writer
 from atled.compile.kernel import Store
 from atled.compile.operations import operation, register_type
 from atled.dtypes import DType, bool_
@@ -43,6 +43,11 @@ class Accumulator:
 
 class Reductions(Expressions):
     """Writes the reductions of one kernel."""
+
+    def _slot(self, kind: Type) -> str:
+        """Return a place in memory for a value, which LLVM will put in a register."""
+        size = kind.bits * kind.lanes // 8
+        return self.entry.emit(f"alloca {kind}, align {min(64, max(8, size))}")
 
     def _accumulator(self, store: Store, unroll: int, vectored: bool) -> Accumulator:
         lanes = self.lanes if vectored else self._lanes_of_reduced(store)
@@ -168,7 +173,7 @@ class Reductions(Expressions):
         w = self.row
         out = []
         for start in (0, lanes):
-            found = []
+            found: list[str] = []
             for x, scalar in zip(pair, (register_type(dtype, 1), I64), strict=True):
                 if scalar is I64 and not places:
                     found.append(found[0])

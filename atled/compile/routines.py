@@ -48,7 +48,8 @@ def _matmul(value: Value, plan: Plan) -> Step:
     if a is None or b is None:
         raise ValueError(f"an operand of {value!r} does not lie in memory")
     (*batch, m, n), k = value.shape, value.inputs[0].shape[-1]
-    p = Product(m, n, k, value.dtype.name, *a.strides[-2:], *b.strides[-2:], n)
+    (a_row, a_column), (b_row, b_column) = a.strides[-2:], b.strides[-2:]
+    p = Product(m, n, k, value.dtype.name, a_row, a_column, b_row, b_column, n)
     step = Step(f"matmul {m}x{n}x{k}", [(a.base, a.offset), (b.base, b.offset), (value, 0)],
                 [value])  # fmt: skip
     step.flops = 2.0 * value.size * k

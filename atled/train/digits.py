@@ -9,11 +9,12 @@ from one generator, so they are the same on every backend.
 import hashlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from atled import functions as at
 from atled.backends.protocol import current, use
+from atled.compile.function import compile
 from atled.core.mode import no_grad
 from atled.core.tensor import Tensor
 from atled.data.dataset import TensorDataset
@@ -23,6 +24,7 @@ from atled.inspect import graph
 from atled.nn import functional as F
 from atled.ops.random import Generator
 from atled.optim.lr_scheduler import CosineAnnealingLR
+from atled.optim.optimizer import Optimizer
 from atled.train import report, run, terminal
 from atled.train.models import MODELS, add_noise, as_inputs
 from atled.train.options import Options, make_optimizer
@@ -100,6 +102,8 @@ class Job:
         self.optimizer = make_optimizer(options, self.model)
         steps = options.epochs * len(self.loader)
         self.schedule = CosineAnnealingLR(self.optimizer, T_max=steps)
+        update = _update(self.model, self.optimizer, MODELS[options.model].noise, self.generator)
+        self.update = compile(update) if options.compile else update
         self.epoch = 0
         self.history: list[dict[str, Any]] = []
 
@@ -140,13 +144,8 @@ class Job:
 
     def step(self, x: Tensor, y: Tensor) -> tuple[float, int]:
         """Train on one batch; return its loss and how many of it were right."""
-        x = add_noise(x, MODELS[self.options.model].noise, self.generator)
-        logits = self.model(x)
-        loss = F.cross_entropy(logits, y)
-        self.optimizer.step(loss.gradients())
+        loss, hits = self.update(x, y)
         self.schedule.step()
-        with no_grad():
-            hits = at.count_nonzero(at.argmax(logits, 1) == y)
         return loss.item(), hits.item()
 
     def judge(self) -> Outcome:
@@ -209,6 +208,22 @@ class Job:
         """Return the graph of one training step, as SVG."""
         x, y = self.train_set[: self.options.batch_size]
         return graph(F.cross_entropy(self.model(x), y), names=self.model).svg
+
+
+def _update(
+    model: Any, optimizer: Optimizer, noise: float, generator: Generator
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return the function that trains on one batch: its loss, and how many of it were right."""
+
+    def update(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        logits = model(add_noise(x, noise, generator))
+        loss = F.cross_entropy(logits, y)
+        optimizer.step(loss.gradients())
+        with no_grad():
+            hits = at.count_nonzero(at.argmax(logits, 1) == y)
+        return loss.detach(), hits
+
+    return update
 
 
 def _data(options: Options) -> tuple[Digits, Digits, str | None]:

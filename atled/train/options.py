@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from atled import optim
@@ -34,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "optimizer": "adam",
     "seed": 0,
     "data": None,  # the digits that ship with atled
+    "compile": None,  # where there is something to compile for: NumPy and llvmlite
 }
 
 
@@ -50,6 +52,7 @@ class Options:
     optimizer: str
     seed: int
     data: str | None
+    compile: bool = False
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "Options":
@@ -57,6 +60,9 @@ class Options:
         whole = {k: v if given.get(k) is None else given[k] for k, v in DEFAULTS.items()}
         if whole["backend"] is None:
             whole["backend"] = "numpy" if protocol.is_installed("numpy") else "python"
+        if whole["compile"] is None:
+            on_numpy = whole["backend"] == "numpy" and whole["device"] == "cpu"
+            whole["compile"] = on_numpy and find_spec("llvmlite") is not None
         if whole["epochs"] is None:
             whole["epochs"] = MODELS[whole["model"]].epochs
         if whole["lr"] is None:

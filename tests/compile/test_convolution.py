@@ -128,6 +128,21 @@ def test_blocks_of_rows(monkeypatch, case):
     check(c, len(CASES[case][1]))
 
 
+@pytest.mark.parametrize("step", [1, None])
+@pytest.mark.parametrize("case", ["line", "grouped", "one channel", "places alone", "volume"])
+def test_few_images_are_divided(monkeypatch, case, step):
+    monkeypatch.setattr(convolution, "UNIT", 1)
+    c = make(case)
+    assert c.pieces > 1
+    check(c, len(CASES[case][1]), step)
+
+
+def test_a_large_image_is_shared_by_threads():
+    c = Convolution(1, 64, 64, (56, 56), (3, 3), (1, 1), (1, 1), (1, 1))
+    for function in (convolution.forward, convolution.input_gradient, convolution.weight_gradient):
+        assert function(c).functions[0][1] >= 8
+
+
 def test_more_images_than_partials():
     c = Convolution(21, 2, 3, (5, 6), (3, 3), (1, 1), (1, 1), (1, 1))
     assert convolution.weight_gradient(c).functions[0][1] == convolution.PARTIALS
