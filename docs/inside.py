@@ -2,9 +2,9 @@
 
     python docs/inside.py
 
-It needs nothing; with llvmlite its last part runs as machine code. Its parts stand in the order of
-the real engine, each under the name of the file that does the same in earnest. Here an array is one
-number or one row of numbers, all of them float64, and errors are left to Python.
+It needs nothing; with llvmlite, its last part runs as machine code. The parts stand in the order of
+the real engine, each under the name of the files that do the same in earnest. An array is one number
+or a row of numbers here, all float64, and errors are left to Python.
 """
 
 import ctypes
@@ -13,13 +13,12 @@ import inspect
 import itertools
 import math
 import operator
-import struct
 from importlib.util import find_spec
 
-# == 1. Arrays, and the namespace that computes with them: atled/backends/ ========================
+# == 1. Arrays, and the namespace that computes with them: atled/backends/
 #
-# A namespace is the functions of one sort of array; a rule is handed one and calls it `xp`. Whatever
-# has a namespace can stand in for an array: here Arrays, later Tensors, and Symbols.
+# A namespace is the functions of one sort of array; a rule is handed one and calls it `xp`. What
+# has a namespace can stand in for an array: here Arrays, in 3 Tensors, in 5 Symbols.
 
 
 class Namespace:
@@ -40,20 +39,8 @@ class Namespace:
         return function
 
 
-class Operators:
-    """+, -, * and / for all that can stand in for an array."""
-
-    __add__ = __radd__ = lambda a, b: a.xp.add(a, b)
-    __mul__ = __rmul__ = lambda a, b: a.xp.multiply(a, b)
-    __sub__, __rsub__ = lambda a, b: a.xp.subtract(a, b), lambda a, b: a.xp.subtract(b, a)
-    __truediv__, __rtruediv__ = lambda a, b: a.xp.divide(a, b), lambda a, b: a.xp.divide(b, a)
-    __neg__ = lambda a: a.xp.negative(a)
-
-
-class Array(Operators):
-    """Numbers: one, of shape (), or a row, of shape (n,)."""
-
-    level = 0
+class Array:
+    level = 0  # of several stand-ins, the one with the highest level picks the namespace
 
     def __init__(self, numbers, shape=None):
         self.numbers = list(numbers)
@@ -80,10 +67,10 @@ def compute(op, xs, static):
 ARRAYS = Namespace(Array, lambda number: Array([float(number)], ()), compute)
 
 
-# == 2. An operation is one record: atled/core/op.py, core/kinds.py, ops/elementwise.py ===========
+# == 2. An operation is one record: atled/core/op.py, core/kinds.py, ops/elementwise.py
 #
-# A record states the derivative once, as in a textbook. The names of a rule's parameters say what
-# the tape must keep: operands `x`, or `a` and `b`; the result `y`; and no more. `g` is the cotangent.
+# A record states the derivative once, as a textbook does. The names of a rule's parameters say what
+# the tape must keep: operands `x`, or `a` and `b`; the result `y`; no more. `g` is the cotangent.
 
 
 class Op:
@@ -93,15 +80,11 @@ class Op:
         self.reads = {n for rule in rules for n in inspect.signature(rule).parameters} - {"xp", "g"}
         REGISTRY[name] = self
 
-    def pull(self, xp, g, saved):
+    def pull(self, known):
         """Map the cotangent of the result to those of the operands."""
-
-        def call(rule, known):
-            return rule(*[known[name] for name in inspect.signature(rule).parameters])
-
-        if self.partials:
-            return [g * call(rule, {"xp": xp, **saved}) for rule in self.partials]
-        return [call(self.transpose, {"xp": xp, "g": g, **saved})]
+        rules = self.partials or [self.transpose]
+        found = [r(*[known[n] for n in inspect.signature(r).parameters]) for r in rules]
+        return [known["xp"].multiply(known["g"], d) for d in found] if self.partials else found
 
 
 REGISTRY = {}
@@ -113,20 +96,19 @@ Op("negative", lambda: -1.0)
 Op("exp", lambda y: y)
 Op("sin", lambda xp, x: xp.cos(x))
 Op("cos", lambda xp, x: -xp.sin(x))
-# Composed of others, but with a derivative of its own. A namespace may lack it: it has a forward.
+# Not every namespace has this one: the others use the forward that it brings.
 Op("sigmoid", lambda y: y * (1.0 - y), forward=lambda xp, x: 1.0 / (1.0 + xp.exp(-x)))
 # Linear: each is the other's transpose. So a cotangent is summed where its operand was repeated.
 Op("sum", transpose=lambda xp, g, x_shape: xp.broadcast_to(g, shape=x_shape))
 Op("broadcast_to", transpose=lambda xp, g: xp.sum(g))
 
 
-# == 3. Tensors, and the one door: atled/core/tensor.py, core/apply.py ============================
+# == 3. Tensors, and the one door: atled/core/tensor.py, core/apply.py
 #
-# A Tensor is a value and the node of the tape that made it. Nodes are plain data with rising numbers.
+# A Tensor is a value and the node of the tape that made it. Nodes are plain data, and numbered.
 
 
 class Node:
-    __slots__ = ("number", "op", "parents", "saved")
     numbers = itertools.count()
 
     def __init__(self, op=None, parents=(), saved=None):
@@ -134,63 +116,58 @@ class Node:
         self.number = next(Node.numbers)
 
 
-class Tensor(Operators):
+class Tensor:
     level = 2
 
     def __init__(self, value, node=None):
         self.value, self.node, self.shape = value, node, value.shape
 
 
+def highest(*xs):
+    return max(xs, key=lambda x: getattr(x, "level", -1)).xp
+
+
 def apply(op, operands, static):
     values = [t.value for t in operands]
-    xp = max(values, key=lambda v: v.level).xp  # the highest stand-in computes
-    y = getattr(xp, op.name)(*values, **static)
+    y = getattr(highest(*values), op.name)(*values, **static)
     parents = [t.node for t in operands]
     if not any(parents):
         return Tensor(y)
-    known = dict(zip("ab" if len(values) > 1 else "x", values), y=y, x_shape=values[0].shape)
+    known = dict(zip("ab" if values[1:] else "x", values), y=y, x_shape=values[0].shape)
     return Tensor(y, Node(op, parents, {name: known[name] for name in op.reads}))
 
 
-def taken(x):
-    return Tensor(ARRAYS.taken(x) if isinstance(x, float) else x)
+TENSORS = Namespace(
+    Tensor, lambda x: Tensor(ARRAYS.taken(x) if isinstance(x, float) else x), apply
+)
 
 
-TENSORS = Namespace(Tensor, taken, apply)
-
-
-# == 4. The walk back, and derivatives of derivatives: atled/core/tape.py, core/autograd.py =======
+# == 4. The walk back, and derivatives of derivatives: atled/core/tape.py, core/autograd.py
 #
-# "Sorted by number" is a topological order: each node is visited once, when all that reads it has
-# been. The rules run on raw arrays; or on Tensors, and then they record themselves.
+# Numbers grow, so the highest number first is a topological order: a node is visited once, when
+# all that reads it has been. Rules run on raw arrays; or on Tensors, and then record themselves.
 
 
 def gradient(y, x, create_graph=False):
-    """Return the derivative of y with respect to x, a Tensor with a node."""
-    one = ARRAYS.taken(1.0)
-    waiting = {y.node: Tensor(one) if create_graph else one}
+    """Return the derivative of y by x, a Tensor with a node."""
+    waiting = {y.node: TENSORS.taken(1.0) if create_graph else ARRAYS.taken(1.0)}
     heap = [(-y.node.number, y.node)]
     while heap:
         _, node = heapq.heappop(heap)
-        g = waiting.pop(node)
+        g, saved = waiting.pop(node), node.saved
         if node is x.node:
             return g if create_graph else Tensor(g)
-        saved, xp = node.saved, max([g, *node.saved.values()], key=level_of).xp
-        if create_graph:  # what was kept becomes part of the graph again
-            made = {"x": node.parents[0], "a": node.parents[0], "b": node.parents[-1], "y": node}
-            saved = {k: Tensor(v, made[k]) if k in made else v for k, v in saved.items()}
-            xp = TENSORS
-        for parent, cotangent in zip(node.parents, node.op.pull(xp, g, saved), strict=True):
+        if create_graph:  # what was kept is part of the graph again
+            by = {"x": node.parents[0], "a": node.parents[0], "b": node.parents[-1], "y": node}
+            saved = {k: Tensor(v, by[k]) if k in by else v for k, v in saved.items()}
+        known = {"xp": highest(g, *saved.values()), "g": g, **saved}
+        for parent, cotangent in zip(node.parents, node.op.pull(known), strict=True):
             if parent in waiting:
                 waiting[parent] = waiting[parent] + cotangent
             elif parent is not None:
                 waiting[parent] = cotangent
                 heapq.heappush(heap, (-parent.number, parent))
     raise ValueError("y does not depend on x")
-
-
-def level_of(value):
-    return getattr(value, "level", -1)
 
 
 def grad(f):
@@ -203,31 +180,19 @@ def grad(f):
     return derivative
 
 
-def wave(x):
-    return x * TENSORS.sin(x)
-
-
-third = grad(grad(grad(wave)))(taken(0.7))  # -3 sin x - x cos x
-assert math.isclose(third.value.numbers[0], -3 * math.sin(0.7) - 0.7 * math.cos(0.7))
-slope = grad(TENSORS.sigmoid)(taken(0.3))
-assert math.isclose(slope.value.numbers[0], 0.25 / math.cosh(0.15) ** 2)
-# 2^60 paths, 60 nodes:
-assert grad(lambda x: [x := x + x for _ in range(60)][-1])(taken(1.0)).value.numbers == [2.0**60]
-
-
-# == 5. Tracing: atled/core/graph.py, core/symbol.py, core/trace.py ===============================
+# == 5. Tracing: atled/core/graph.py, core/symbol.py, core/trace.py
 #
-# A Symbol stands in for an array too. Its namespace computes nothing: it writes a graph down. The
-# walk back then runs on symbols, by the same rules, and so the graph has the gradient in it.
+# A Symbol stands in for an array too, and its namespace writes a graph down instead of computing.
+# The walk back runs on symbols, by the same rules, and so the graph has the gradient in it.
 
 
 class Value:
     def __init__(self, op, inputs=(), shape=(), number=None, source=None):
         self.op, self.inputs, self.shape, self.number = op, inputs, shape, number
-        self.source = source  # of an input: the Array to read at each call; None: an argument
+        self.source = source  # of an input: the Array from outside that each call reads anew
 
 
-class Symbol(Operators):
+class Symbol:
     level = 1
 
     def __init__(self, value):
@@ -241,41 +206,68 @@ def write(op, xs, static):
     return Symbol(Value(op.name, tuple([x.value for x in xs]), shape))
 
 
-def entered(x, known={}):  # noqa: B006  - one Value for one Array, wherever it is met
-    if isinstance(x, float) or x.shape == ():
-        return Symbol(Value("constant", number=x if isinstance(x, float) else x.numbers[0]))
-    return Symbol(known.setdefault(x, Value("input", shape=x.shape, source=x)))
+def entered(x, seen={}):  # noqa: B006 - an Array is one input, however often it is met
+    if isinstance(x, Array) and x.shape:
+        return Symbol(seen.setdefault(x, Value("input", shape=x.shape, source=x)))
+    return Symbol(Value("constant", number=x.numbers[0] if isinstance(x, Array) else x))
 
 
 TRACED = Namespace(Symbol, entered, write)
 
+for word, name in zip("add sub mul truediv".split(), SCALAR):  # + - * / for all three
+    for kind in (Array, Tensor, Symbol):
+        setattr(kind, f"__{word}__", lambda a, b, n=name: getattr(highest(a, b), n)(a, b))
+        setattr(kind, f"__r{word}__", lambda a, b, n=name: getattr(highest(a, b), n)(b, a))
+        kind.__neg__ = lambda a: a.xp.negative(a)
+
 
 def ordered(outputs):
-    """Return what the outputs depend on, operands first, each once; nothing else: it is dead."""
+    """Return what the outputs depend on, operands first, each once. The rest is dead."""
     found = {}
     for v in outputs:
         found |= dict.fromkeys([*ordered(v.inputs), v])
     return list(found)
 
 
-def text(outputs):
-    names = {v: f"%{i}" for i, v in enumerate(ordered(outputs))}
-    words = {v: [names[x] for x in v.inputs] + ([] if v.number is None else [repr(v.number)])
-             for v in names}  # fmt: skip
-    return "\n".join(f"  {names[v]} = {v.op}({', '.join(words[v])}) {v.shape}" for v in names)
+# == 6. Simplification: atled/compile/simplify.py
+#
+# Fold constants, drop what changes nothing, share what is equal: exact in floating point.
 
 
-weights = Array([0.5, -1.0, 2.0, 0.25])
+def simplified(outputs):
+    known, made = {}, {}
+
+    def make(op, xs=(), shape=(), number=None):
+        return made.setdefault((op, xs, shape, number), Value(op, xs, shape, number))
+
+    for v in ordered(outputs):
+        xs = tuple([known[x] for x in v.inputs])
+        numbers = [(x.inputs[0] if x.op == "broadcast_to" else x).number for x in xs]
+        if v.op == "input":
+            known[v] = v
+        elif v.op in SCALAR and None not in numbers:
+            one = make("constant", number=SCALAR[v.op](*numbers))
+            known[v] = make("broadcast_to", (one,), v.shape) if v.shape else one
+        elif v.op == "multiply" and 1.0 in numbers:
+            known[v] = xs[1 - numbers.index(1.0)]
+        else:
+            known[v] = make(v.op, xs, v.shape, v.number)
+    return [known[v] for v in outputs]
 
 
-def step(x):
-    """Return Σ w · softmax(x), with weights from outside, and its gradient."""
-    x = Tensor(x.value, Node())
-    e = TENSORS.exp(x)
-    loss = TENSORS.sum(e / TENSORS.sum(e) * weights)
-    return [loss, gradient(loss, x)]
+# == 7. One kernel: atled/compile/fuse.py, kernel.py, emission.py; native.py
+#
+# A row is gone over in passes: a sum is ready when its pass ends, and what needs it comes in the
+# next. The target is a table: this one is LLVM's language, the other Python's own.
 
-
-argument = Value("input", shape=(4,))
-traced = [t.value.value for t in step(Tensor(Symbol(argument)))]
-print(f"traced:\n{text(traced)}")
+LOOP = """  br label %before{t}\nbefore{t}:\n  br label %loop{t}\nloop{t}:
+  %i{t} = phi i64 [0, %before{t}], [%j{t}, %loop{t}]"""
+AGAIN = """  %j{t} = add i64 %i{t}, 1\n  %more{t} = icmp slt i64 %j{t}, %n
+  br i1 %more{t}, label %loop{t}, label %done{t}\ndone{t}:"""
+LLVM = {
+    "add": "{y} = fadd double {0}, {1}", "subtract": "{y} = fsub double {0}, {1}",
+    "multiply": "{y} = fmul double {0}, {1}", "divide": "{y} = fdiv double {0}, {1}",
+    "negative": "{y} = fneg double {0}", "exp": "{y} = call double @llvm.exp.f64(double {0})",
+    "load": "{y}p = getelementptr double, ptr {0}, i64 %i{t}\n    {y} = load double, ptr {y}p",
+    "store": "{y}p = getelementptr double, ptr {y}, i64 {1}\n    store double {0}, ptr {y}p",
+}  # fmt: skip

@@ -71,7 +71,7 @@ class Program:
         tests: Sequence[int] = (),
     ) -> None:
         debug = self.debug = debug_level()
-        graph = simplified(graph)
+        graph = _apart(simplified(graph), aliases or {})
         if debug >= 1:
             print(graph)
         wanted = {graph.outputs[k]: graph.inputs[i] for k, i in (aliases or {}).items()}
@@ -376,6 +376,21 @@ class Program:
         start = self.schedule.offsets[value]
         part = self.arena[start : start + value.bytes]
         return part.view(value.dtype.name).reshape(value.shape)
+
+
+def _apart(graph: Graph, aliases: dict[int, int]) -> Graph:
+    """Return the graph with a value for each output alone, so that each has its own memory.
+
+    Simplification may have made one value of two, or an output of an input. An input that stays
+    where it is need not be copied.
+    """
+    outputs: list[Value] = []
+    for k, v in enumerate(graph.outputs):
+        stays = k in aliases and v is graph.inputs[aliases[k]]
+        if v in outputs or (v.op == "input" and not stays):
+            v = Value("reshape", (v,), {"shape": v.shape}, v.shape, v.dtype)
+        outputs.append(v)
+    return Graph(graph.inputs, outputs)
 
 
 def _sequence(name: str, levels: list[tuple[str, int]], test: list[str]) -> str:
