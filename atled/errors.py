@@ -19,6 +19,10 @@ __all__ = [
     "user_location",
 ]
 
+LEAKED = (
+    "a Tensor of a compiled function was used after it had been traced; it was stored "
+    "somewhere (in an attribute, a list) while tracing. Return it from the function"
+)
 PLACE = "\n  at "  # between a message and the user's line
 _PACKAGE = os.path.dirname(__file__) + os.sep
 

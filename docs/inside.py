@@ -3,16 +3,16 @@
     python docs/inside.py
 
 It needs nothing; with llvmlite, its last part runs as machine code. The parts stand in the order of
-the real engine, each under the name of the files that do the same in earnest. An array is one number
-or a row of numbers here, all float64, and errors are left to Python.
+the real engine, each under the names of the files that do the same in earnest. An array is a number
+or a row of numbers here, all of them float64, and errors are left to Python.
 """
 
 import ctypes
-import heapq
 import inspect
 import itertools
 import math
 import operator
+import struct
 from importlib.util import find_spec
 
 # == 1. Arrays, and the namespace that computes with them: atled/backends/
@@ -24,7 +24,10 @@ from importlib.util import find_spec
 class Namespace:
     def __init__(self, kind, taken, perform):
         self.kind, self.taken, self.perform = kind, taken, perform
-        kind.xp = self
+        kind.xp, kind.__neg__ = self, lambda a: a.xp.negative(a)
+        for word, op in zip("add sub mul truediv".split(), SCALAR, strict=False):  # + - * /
+            setattr(kind, f"__{word}__", lambda a, b, op=op: getattr(highest(a, b), op)(a, b))
+            setattr(kind, f"__r{word}__", lambda a, b, op=op: getattr(highest(a, b), op)(b, a))
 
     def __getattr__(self, name):
         op = REGISTRY[name]
@@ -39,19 +42,17 @@ class Namespace:
         return function
 
 
+def highest(*xs):
+    """Return the namespace of the stand-in with the highest level: it knows the others."""
+    return max(xs, key=lambda x: getattr(x, "level", -1)).xp
+
+
 class Array:
-    level = 0  # of several stand-ins, the one with the highest level picks the namespace
+    level = 0
 
     def __init__(self, numbers, shape=None):
         self.numbers = list(numbers)
         self.shape = (len(self.numbers),) if shape is None else shape
-
-
-SCALAR = {
-    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul,
-    "divide": operator.truediv, "negative": operator.neg, "exp": math.exp,
-    "sin": math.sin, "cos": math.cos,
-}  # fmt: skip
 
 
 def compute(op, xs, static):
@@ -59,13 +60,17 @@ def compute(op, xs, static):
         return Array([sum(xs[0].numbers)], ())
     if op.name == "broadcast_to":
         return Array(xs[0].numbers * static["shape"][0])
-    if op.name not in SCALAR:
+    if op.forward:
         return op.forward(ARRAYS, *xs)
     return Array(map(SCALAR[op.name], *[x.numbers for x in xs]), xs[0].shape)
 
 
-ARRAYS = Namespace(Array, lambda number: Array([float(number)], ()), compute)
-
+SCALAR = {
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul,
+    "divide": operator.truediv, "negative": operator.neg,
+    "exp": math.exp, "sin": math.sin, "cos": math.cos,
+}  # fmt: skip
+ARRAYS = Namespace(Array, lambda number: Array([number], ()), compute)
 
 # == 2. An operation is one record: atled/core/op.py, core/kinds.py, ops/elementwise.py
 #
@@ -75,15 +80,14 @@ ARRAYS = Namespace(Array, lambda number: Array([float(number)], ()), compute)
 
 class Op:
     def __init__(self, name, *partials, transpose=None, forward=None):
-        self.name, self.partials, self.transpose, self.forward = name, partials, transpose, forward
-        rules = partials or [transpose]
-        self.reads = {n for rule in rules for n in inspect.signature(rule).parameters} - {"xp", "g"}
+        self.name, self.partials, self.forward = name, partials, forward
+        self.rules = {r: list(inspect.signature(r).parameters) for r in partials or [transpose]}
+        self.reads = set().union(*self.rules.values()) - {"xp", "g"}
         REGISTRY[name] = self
 
     def pull(self, known):
         """Map the cotangent of the result to those of the operands."""
-        rules = self.partials or [self.transpose]
-        found = [r(*[known[n] for n in inspect.signature(r).parameters]) for r in rules]
+        found = [rule(*[known[n] for n in names]) for rule, names in self.rules.items()]
         return [known["xp"].multiply(known["g"], d) for d in found] if self.partials else found
 
 
@@ -96,12 +100,11 @@ Op("negative", lambda: -1.0)
 Op("exp", lambda y: y)
 Op("sin", lambda xp, x: xp.cos(x))
 Op("cos", lambda xp, x: -xp.sin(x))
-# Not every namespace has this one: the others use the forward that it brings.
+# No namespace has this one of its own: all use the forward that it brings.
 Op("sigmoid", lambda y: y * (1.0 - y), forward=lambda xp, x: 1.0 / (1.0 + xp.exp(-x)))
 # Linear: each is the other's transpose. So a cotangent is summed where its operand was repeated.
 Op("sum", transpose=lambda xp, g, x_shape: xp.broadcast_to(g, shape=x_shape))
 Op("broadcast_to", transpose=lambda xp, g: xp.sum(g))
-
 
 # == 3. Tensors, and the one door: atled/core/tensor.py, core/apply.py
 #
@@ -123,24 +126,21 @@ class Tensor:
         self.value, self.node, self.shape = value, node, value.shape
 
 
-def highest(*xs):
-    return max(xs, key=lambda x: getattr(x, "level", -1)).xp
-
-
 def apply(op, operands, static):
-    values = [t.value for t in operands]
+    values, parents = [t.value for t in operands], [t.node for t in operands]
     y = getattr(highest(*values), op.name)(*values, **static)
-    parents = [t.node for t in operands]
     if not any(parents):
         return Tensor(y)
-    known = dict(zip("ab" if values[1:] else "x", values), y=y, x_shape=values[0].shape)
+    names = "ab" if values[1:] else "x"
+    known = dict(zip(names, values, strict=True), y=y, x_shape=values[0].shape)
     return Tensor(y, Node(op, parents, {name: known[name] for name in op.reads}))
 
 
-TENSORS = Namespace(
-    Tensor, lambda x: Tensor(ARRAYS.taken(x) if isinstance(x, float) else x), apply
-)
+def tensor(x):
+    return Tensor(ARRAYS.taken(x) if isinstance(x, float) else x)
 
+
+TENSORS = Namespace(Tensor, tensor, apply)
 
 # == 4. The walk back, and derivatives of derivatives: atled/core/tape.py, core/autograd.py
 #
@@ -150,83 +150,63 @@ TENSORS = Namespace(
 
 def gradient(y, x, create_graph=False):
     """Return the derivative of y by x, a Tensor with a node."""
-    waiting = {y.node: TENSORS.taken(1.0) if create_graph else ARRAYS.taken(1.0)}
-    heap = [(-y.node.number, y.node)]
-    while heap:
-        _, node = heapq.heappop(heap)
-        g, saved = waiting.pop(node), node.saved
+    waiting = {y.node: tensor(1.0) if create_graph else ARRAYS.taken(1.0)}
+    while waiting:
+        node = max(waiting, key=lambda n: n.number)  # the real walk keeps a heap
+        g, saved, parents = waiting.pop(node), node.saved, node.parents
         if node is x.node:
             return g if create_graph else Tensor(g)
-        if create_graph:  # what was kept is part of the graph again
-            by = {"x": node.parents[0], "a": node.parents[0], "b": node.parents[-1], "y": node}
-            saved = {k: Tensor(v, by[k]) if k in by else v for k, v in saved.items()}
+        if create_graph:  # what was kept is a part of the graph again
+            made = {"x": parents[0], "a": parents[0], "b": parents[-1], "y": node}
+            saved = {k: Tensor(v, made[k]) if k in made else v for k, v in saved.items()}
         known = {"xp": highest(g, *saved.values()), "g": g, **saved}
-        for parent, cotangent in zip(node.parents, node.op.pull(known), strict=True):
-            if parent in waiting:
-                waiting[parent] = waiting[parent] + cotangent
-            elif parent is not None:
-                waiting[parent] = cotangent
-                heapq.heappush(heap, (-parent.number, parent))
+        for parent, cotangent in zip(parents, node.op.pull(known), strict=True):
+            if parent is not None:
+                waiting[parent] = waiting[parent] + cotangent if parent in waiting else cotangent
     raise ValueError("y does not depend on x")
 
 
 def grad(f):
     """Return the derivative of a function of one Tensor, which can be differentiated again."""
+    return lambda x: gradient(f(x), x, create_graph=True)
 
-    def derivative(x):
-        x = x if x.node else Tensor(x.value, Node())
-        return gradient(f(x), x, create_graph=True)
 
-    return derivative
-
+third = grad(grad(grad(lambda x: x * TENSORS.sin(x))))(Tensor(ARRAYS.taken(0.7), Node()))
+assert math.isclose(third.value.numbers[0], -3 * math.sin(0.7) - 0.7 * math.cos(0.7))
 
 # == 5. Tracing: atled/core/graph.py, core/symbol.py, core/trace.py
 #
-# A Symbol stands in for an array too, and its namespace writes a graph down instead of computing.
-# The walk back runs on symbols, by the same rules, and so the graph has the gradient in it.
-
-
-class Value:
-    def __init__(self, op, inputs=(), shape=(), number=None, source=None):
-        self.op, self.inputs, self.shape, self.number = op, inputs, shape, number
-        self.source = source  # of an input: the Array from outside that each call reads anew
+# A Symbol stands in for an array too; its namespace writes a graph down instead of computing. The
+# walk back runs on symbols by the same rules, and so the gradient is in the graph.
 
 
 class Symbol:
     level = 1
 
-    def __init__(self, value):
-        self.value, self.shape = value, value.shape
+    def __init__(self, op, inputs=(), shape=(), number=None, source=None):
+        self.op, self.inputs, self.shape, self.number = op, inputs, shape, number
+        self.source = source  # of an input: the Array from outside, which each call reads anew
 
 
 def write(op, xs, static):
     if op.forward:
         return op.forward(TRACED, *xs)
     shape = () if op.name == "sum" else static.get("shape", xs[0].shape)
-    return Symbol(Value(op.name, tuple([x.value for x in xs]), shape))
+    return Symbol(op.name, tuple(xs), shape)
 
 
 def entered(x, seen={}):  # noqa: B006 - an Array is one input, however often it is met
     if isinstance(x, Array) and x.shape:
-        return Symbol(seen.setdefault(x, Value("input", shape=x.shape, source=x)))
-    return Symbol(Value("constant", number=x.numbers[0] if isinstance(x, Array) else x))
+        return seen.setdefault(x, Symbol("input", shape=x.shape, source=x))
+    return Symbol("constant", number=x.numbers[0] if isinstance(x, Array) else x)
 
 
 TRACED = Namespace(Symbol, entered, write)
 
-for word, name in zip("add sub mul truediv".split(), SCALAR):  # + - * / for all three
-    for kind in (Array, Tensor, Symbol):
-        setattr(kind, f"__{word}__", lambda a, b, n=name: getattr(highest(a, b), n)(a, b))
-        setattr(kind, f"__r{word}__", lambda a, b, n=name: getattr(highest(a, b), n)(b, a))
-        kind.__neg__ = lambda a: a.xp.negative(a)
-
 
 def ordered(outputs):
     """Return what the outputs depend on, operands first, each once. The rest is dead."""
-    found = {}
-    for v in outputs:
-        found |= dict.fromkeys([*ordered(v.inputs), v])
-    return list(found)
+    return list(dict.fromkeys(w for v in outputs for w in [*ordered(v.inputs), v]))
 
 
 # == 6. Simplification: atled/compile/simplify.py
@@ -238,36 +218,50 @@ def simplified(outputs):
     known, made = {}, {}
 
     def make(op, xs=(), shape=(), number=None):
-        return made.setdefault((op, xs, shape, number), Value(op, xs, shape, number))
+        return made.setdefault((op, xs, shape, number), Symbol(op, xs, shape, number))
 
     for v in ordered(outputs):
         xs = tuple([known[x] for x in v.inputs])
         numbers = [(x.inputs[0] if x.op == "broadcast_to" else x).number for x in xs]
-        if v.op == "input":
-            known[v] = v
-        elif v.op in SCALAR and None not in numbers:
-            one = make("constant", number=SCALAR[v.op](*numbers))
-            known[v] = make("broadcast_to", (one,), v.shape) if v.shape else one
+        if v.op in SCALAR and None not in numbers:
+            known[v] = make("constant", number=SCALAR[v.op](*numbers))
+            known[v] = make("broadcast_to", (known[v],), v.shape) if v.shape else known[v]
         elif v.op == "multiply" and 1.0 in numbers:
             known[v] = xs[1 - numbers.index(1.0)]
         else:
-            known[v] = make(v.op, xs, v.shape, v.number)
+            known[v] = v if v.op == "input" else make(v.op, xs, v.shape, v.number)
     return [known[v] for v in outputs]
 
 
-# == 7. One kernel: atled/compile/fuse.py, kernel.py, emission.py; native.py
+# == 7. One kernel, a loop over elements: atled/compile/fuse.py, kernel.py, emission.py, native.py
 #
-# A row is gone over in passes: a sum is ready when its pass ends, and what needs it comes in the
-# next. The target is a table: this one is LLVM's language, the other Python's own.
+# A target is a table of texts: LLVM's language, or Python's own. (The real one writes vectors.)
 
-LOOP = """  br label %before{t}\nbefore{t}:\n  br label %loop{t}\nloop{t}:
-  %i{t} = phi i64 [0, %before{t}], [%j{t}, %loop{t}]"""
-AGAIN = """  %j{t} = add i64 %i{t}, 1\n  %more{t} = icmp slt i64 %j{t}, %n
-  br i1 %more{t}, label %loop{t}, label %done{t}\ndone{t}:"""
 LLVM = {
     "add": "{y} = fadd double {0}, {1}", "subtract": "{y} = fsub double {0}, {1}",
     "multiply": "{y} = fmul double {0}, {1}", "divide": "{y} = fdiv double {0}, {1}",
     "negative": "{y} = fneg double {0}", "exp": "{y} = call double @llvm.exp.f64(double {0})",
-    "load": "{y}p = getelementptr double, ptr {0}, i64 %i{t}\n    {y} = load double, ptr {y}p",
-    "store": "{y}p = getelementptr double, ptr {y}, i64 {1}\n    store double {0}, ptr {y}p",
+    "load": "{y}p = getelementptr double, ptr {0}, i64 %i\n  {y} = load double, ptr {y}p",
+    "store": "{y}p = getelementptr double, ptr {y}, i64 %i\n  store double {0}, ptr {y}p",
+    "constant": lambda x: f"0x{struct.unpack('<Q', struct.pack('<d', x))[0]:016X}",
+    "frame": """declare double @llvm.exp.f64(double)
+define void @kernel({arrays}, i64 %n) {{
+  br label %loop
+loop:
+  %i = phi i64 [0, %0], [%next, %loop]
+{body}
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}}""",
 }  # fmt: skip
+PYTHON = {name: "{y} = " + name + "({args})" for name in SCALAR} | {
+    "load": "{y} = {0}[i]", "store": "{y}[i] = {0}", "constant": repr,
+    "frame": "def kernel({arrays}, n):\n  for i in range(n):\n  {body}",
+}  # fmt: skip
+
+
+def emitted(output, target):
+    """Return the function that computes an elementwise result, and the inputs that it takes."""

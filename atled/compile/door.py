@@ -107,6 +107,9 @@ def _differs(text: Text, slot: Slot) -> str:
             return f"{text.item(slot.holder, key)} is not {value}"
         if slot.kind == "attribute" and key.isidentifier():
             return f"{holder}.{key} is not {value}"
+    elif slot.kind == "item":
+        key = repr(key) if type(key) is str else text.name(key)
+        return f"{key} in {holder}"
     return "True"
 
 

@@ -17,7 +17,8 @@ from atled.dtypes import DType, bool_, int64
 
 __all__ = ["Expressions"]
 
-LONG, OFTEN = 12, 4  # cycles of an operation, and how often it is written out in a kernel
+LONG = 12  # cycles: operations that take longer become functions where they stand often,
+OFTEN = (4, 12)  # as scalars, or as vectors, which a call makes go through memory
 
 
 class Expressions:
@@ -143,20 +144,20 @@ class Expressions:
         source = expr.args[-1].dtype
         if self._scope(expr) != 0:
             self.cost += COSTS.get(expr.op, 1)
-        if lanes == 1 and self.often[expr.op] > OFTEN:
-            return self._called(w, expr, source, args)
+        if self.often[expr.op] > OFTEN[lanes > 1]:
+            return self._called(w, expr, source, args, lanes)
         return operation(w, expr.op, expr.dtype, source, lanes, args, expr.static)
 
-    def _called(self, w: Writer, expr: Expr, source: DType, args: list[str]) -> str:
+    def _called(self, w: Writer, expr: Expr, source: DType, args: list[str], lanes: int) -> str:
         """Call a function for an operation that is long and stands in a kernel many times.
 
         A chain of 800 scalar operations with a sine in each fourth compiles in a fifth of the time.
         """
-        kinds = [register_type(arg.dtype, 1) for arg in expr.args]
-        result = register_type(expr.dtype, 1)
+        kinds = [register_type(arg.dtype, lanes) for arg in expr.args]
+        result = register_type(expr.dtype, lanes)
         inside = Writer()
         names = [f"%x{i}" for i in range(len(args))]
-        y = operation(inside, expr.op, expr.dtype, source, 1, names, expr.static)
+        y = operation(inside, expr.op, expr.dtype, source, lanes, names, expr.static)
         parameters = ", ".join(f"{k} {n}" for k, n in zip(kinds, names, strict=True))
         options = "".join(f"_{value}" for _, value in expr.static or ())
         name = f"@{expr.op}_{kinds[-1].suffix}{options}"

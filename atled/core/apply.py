@@ -21,10 +21,12 @@ from atled.core.tape import Leaf, Node
 from atled.core.tensor import SCALARS, Stop, Tensor, plain, raw, wrap
 from atled.dtypes import as_dtype, bool_, int64, promote
 from atled.errors import (
+    LEAKED,
     BackendError,
     DTypeError,
     IndexingError,
     ShapeError,
+    TraceError,
     located,
 )
 
@@ -178,6 +180,8 @@ def _reason(op: Op) -> str:
 def _higher(op: Op, a: Backend, b: Backend) -> Backend:
     """Return the namespace of the higher stand-in, or refuse to mix two libraries."""
     if a.level != b.level:
+        if "traced" in (a.name, b.name):  # in a trace, everything has become a symbol
+            raise TraceError(LEAKED)
         return a if a.level > b.level else b
     raise BackendError(
         f"{op.name}: operands of two backends met, {a.name} and {b.name}; convert one with "

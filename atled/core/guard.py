@@ -309,6 +309,9 @@ class Environment:
                 self._add("attribute", x, name, f"{label}.{name}")
         elif parts is None:
             self._enter_names(own, label)
+            for name in sorted(self._names - self._stored - set(own)):  # it may hide the class's
+                if type(getattr(kind, name, None)) in (*_PLAIN[:-1], tuple, list, dict):
+                    self._add("item", own, name, f"{label}.{name}")
         else:
             self._enter_module(x, parts, is_foreign(_file_of(kind)), label)
 

@@ -16,7 +16,7 @@ from atled.config import modes, settings
 from atled.core.graph import Value
 from atled.core.kinds import broadcast_shapes
 from atled.dtypes import DType, bool_, float32, float64, int64, promote
-from atled.errors import TraceError
+from atled.errors import LEAKED, TraceError
 
 __all__ = [
     "SCALARS", "Number", "Symbol", "again_of", "as_value", "cast", "constant", "default_float",
@@ -64,12 +64,6 @@ class Symbol:
         return (self[i] for i in range(self.value.shape[0]))
 
     __hash__ = object.__hash__
-
-
-LEAKED = (
-    "a Tensor of a compiled function was used after it had been traced; it was stored "
-    "somewhere (in an attribute, a list) while tracing. Return it from the function"
-)
 
 
 def unknown(what: str) -> TraceError:

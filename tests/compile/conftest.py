@@ -6,7 +6,7 @@ from atled.compile import function, prepared
 from atled.compile.interpret import Interpreted
 
 
-@pytest.fixture(params=["native", "interpreted"])
+@pytest.fixture(params=[pytest.param("native", marks=pytest.mark.slow), "interpreted"])
 def executor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Choose what runs the graphs."""
     if request.param == "interpreted":

@@ -15,6 +15,7 @@ from tests.ops.test_records import _differentiable, _operands, _run
 
 pytest.importorskip("llvmlite", reason="programs are compiled by llvmlite")
 pytest.importorskip("numpy", reason="programs run on NumPy's arrays")
+pytestmark = pytest.mark.usefixtures("executor")
 
 # What needs values while tracing: the shape of the result, or of something on the way.
 VALUES = {"masked_select", "masked_scatter", "bincount", "histc", "scatter_reduce", "repeat-2"}
