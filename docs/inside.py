@@ -1,6 +1,4 @@
-"""The engine of atled in miniature: one file to read from top to bottom, and to run.
-
-    python docs/inside.py
+"""The engine of atled in miniature, to read from top to bottom and to run: python docs/inside.py
 
 It needs nothing; with llvmlite, its last part runs as machine code. The parts stand in the order of
 the real engine, each under the names of the files that do the same in earnest. An array is a number
@@ -15,12 +13,10 @@ import operator
 import struct
 from importlib.util import find_spec
 
+
 # == 1. Arrays, and the namespace that computes with them: atled/backends/
-#
 # A namespace is the functions of one sort of array; a rule is handed one and calls it `xp`. What
 # has a namespace can stand in for an array: here Arrays, in 3 Tensors, in 5 Symbols.
-
-
 class Namespace:
     def __init__(self, kind, taken, perform):
         self.kind, self.taken, self.perform = kind, taken, perform
@@ -72,12 +68,10 @@ SCALAR = {
 }  # fmt: skip
 ARRAYS = Namespace(Array, lambda number: Array([number], ()), compute)
 
+
 # == 2. An operation is one record: atled/core/op.py, core/kinds.py, ops/elementwise.py
-#
 # A record states the derivative once, as a textbook does. The names of a rule's parameters say what
 # the tape must keep: operands `x`, or `a` and `b`; the result `y`; no more. `g` is the cotangent.
-
-
 class Op:
     def __init__(self, name, *partials, transpose=None, forward=None):
         self.name, self.partials, self.forward = name, partials, forward
@@ -106,11 +100,9 @@ Op("sigmoid", lambda y: y * (1.0 - y), forward=lambda xp, x: 1.0 / (1.0 + xp.exp
 Op("sum", transpose=lambda xp, g, x_shape: xp.broadcast_to(g, shape=x_shape))
 Op("broadcast_to", transpose=lambda xp, g: xp.sum(g))
 
+
 # == 3. Tensors, and the one door: atled/core/tensor.py, core/apply.py
-#
 # A Tensor is a value and the node of the tape that made it. Nodes are plain data, and numbered.
-
-
 class Node:
     numbers = itertools.count()
 
@@ -136,21 +128,16 @@ def apply(op, operands, static):
     return Tensor(y, Node(op, parents, {name: known[name] for name in op.reads}))
 
 
-def tensor(x):
-    return Tensor(ARRAYS.taken(x) if isinstance(x, float) else x)
+TENSORS = Namespace(Tensor, lambda x: Tensor(x if hasattr(x, "xp") else ARRAYS.taken(x)), apply)
 
-
-TENSORS = Namespace(Tensor, tensor, apply)
 
 # == 4. The walk back, and derivatives of derivatives: atled/core/tape.py, core/autograd.py
-#
 # Numbers grow, so the highest number first is a topological order: a node is visited once, when
 # all that reads it has been. Rules run on raw arrays; or on Tensors, and then record themselves.
-
-
 def gradient(y, x, create_graph=False):
     """Return the derivative of y by x, a Tensor with a node."""
-    waiting = {y.node: tensor(1.0) if create_graph else ARRAYS.taken(1.0)}
+    one = y.value.xp.taken(1.0)
+    waiting = {y.node: Tensor(one) if create_graph else one}
     while waiting:
         node = max(waiting, key=lambda n: n.number)  # the real walk keeps a heap
         g, saved, parents = waiting.pop(node), node.saved, node.parents
@@ -174,12 +161,10 @@ def grad(f):
 third = grad(grad(grad(lambda x: x * TENSORS.sin(x))))(Tensor(ARRAYS.taken(0.7), Node()))
 assert math.isclose(third.value.numbers[0], -3 * math.sin(0.7) - 0.7 * math.cos(0.7))
 
+
 # == 5. Tracing: atled/core/graph.py, core/symbol.py, core/trace.py
-#
 # A Symbol stands in for an array too; its namespace writes a graph down instead of computing. The
 # walk back runs on symbols by the same rules, and so the gradient is in the graph.
-
-
 class Symbol:
     level = 1
 
@@ -210,10 +195,7 @@ def ordered(outputs):
 
 
 # == 6. Simplification: atled/compile/simplify.py
-#
 # Fold constants, drop what changes nothing, share what is equal: exact in floating point.
-
-
 def simplified(outputs):
     known, made = {}, {}
 
@@ -234,22 +216,22 @@ def simplified(outputs):
 
 
 # == 7. One kernel, a loop over elements: atled/compile/fuse.py, kernel.py, emission.py, native.py
-#
 # A target is a table of texts: LLVM's language, or Python's own. (The real one writes vectors.)
 
 LLVM = {
     "add": "{y} = fadd double {0}, {1}", "subtract": "{y} = fsub double {0}, {1}",
     "multiply": "{y} = fmul double {0}, {1}", "divide": "{y} = fdiv double {0}, {1}",
     "negative": "{y} = fneg double {0}", "exp": "{y} = call double @llvm.exp.f64(double {0})",
-    "load": "{y}p = getelementptr double, ptr {0}, i64 %i\n  {y} = load double, ptr {y}p",
-    "store": "{y}p = getelementptr double, ptr {y}, i64 %i\n  store double {0}, ptr {y}p",
+    "input": "{y}p = getelementptr double, ptr {0}, i64 %i\n    {y} = load double, ptr {y}p",
+    "store": "{y}p = getelementptr double, ptr {y}, i64 %i\n    store double {0}, ptr {y}p",
     "constant": lambda x: f"0x{struct.unpack('<Q', struct.pack('<d', x))[0]:016X}",
+    "array": "ptr {}, ", "mark": "%",
     "frame": """declare double @llvm.exp.f64(double)
-define void @kernel({arrays}, i64 %n) {{
+define void @kernel({arrays}i64 %n) {{
   br label %loop
 loop:
   %i = phi i64 [0, %0], [%next, %loop]
-{body}
+    {body}
   %next = add i64 %i, 1
   %more = icmp slt i64 %next, %n
   br i1 %more, label %loop, label %done
@@ -258,10 +240,59 @@ done:
 }}""",
 }  # fmt: skip
 PYTHON = {name: "{y} = " + name + "({args})" for name in SCALAR} | {
-    "load": "{y} = {0}[i]", "store": "{y}[i] = {0}", "constant": repr,
-    "frame": "def kernel({arrays}, n):\n  for i in range(n):\n  {body}",
+    "input": "{y} = {0}[i]", "store": "{y}[i] = {0}", "constant": repr, "array": "{}, ", "mark": "",
+    "frame": "def kernel({arrays}n):\n  for i in range(n):\n    {body}",
 }  # fmt: skip
 
 
 def emitted(output, target):
-    """Return the function that computes an elementwise result, and the inputs that it takes."""
+    """Return the text of a kernel that computes an elementwise result, and its inputs."""
+    names, lines, inputs = {}, [], []
+    for k, v in enumerate(ordered([output])):
+        args, names[v] = [names[x] for x in v.inputs], f"%v{k}"
+        if v.op == "input":
+            args = [f"%a{len(inputs)}"]
+            inputs.append(v.source)
+        if v.op in ("constant", "broadcast_to"):  # the same in every turn of the loop
+            names[v] = args[0] if args else target["constant"](v.number)
+        else:
+            lines.append(target[v.op].format(*args, y=names[v], args=", ".join(args)))
+    lines.append(target["store"].format(names[output], y="%r"))
+    arrays = [target["array"].format(a) for a in [*[f"%a{k}" for k in range(len(inputs))], "%r"]]
+    text = target["frame"].format(arrays="".join(arrays), body="\n    ".join(lines))
+    return text.replace("%", target["mark"]), inputs
+
+
+def native(source, count):
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(source), machine)
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * count, ctypes.c_int64)
+    return engine, kind(engine.get_function_address("kernel"))
+
+
+def energy(x):
+    """Return Σ w · x · sigmoid(x), with weights from outside."""
+    return TENSORS.sum(Tensor(weights) * x * TENSORS.sigmoid(x))
+
+
+points, weights = Array([-2.0, 0.0, 0.5, 3.0]), Array([1.0, 2.0, -1.0, 0.5])
+leaf, lent = Tensor(points, Node()), Tensor(entered(points), Node())
+expected = gradient(energy(leaf), leaf).value.numbers
+traced = [gradient(energy(lent), lent).value]
+simple = simplified(traced)
+print(f"The gradient: {len(ordered(traced))} values as traced, {len(ordered(simple))} simplified")
+for target in (LLVM, PYTHON) if find_spec("llvmlite") else (PYTHON,):
+    source, inputs = emitted(*simple, target)
+    print(f"\n{source}")
+    buffers = [(ctypes.c_double * 4)(*array.numbers) for array in [*inputs, points]]
+    if target is LLVM:
+        engine, kernel = native(source, len(buffers))
+    else:
+        exec(source, space := dict(SCALAR))
+        kernel = space["kernel"]
+    kernel(*buffers, 4)
+    assert all(map(math.isclose, buffers[-1], expected)), list(buffers[-1])

@@ -89,6 +89,7 @@ class Compiled:
         self._lock = threading.RLock()
         self._calls = self._traces = self._eager = 0
         self._warned: set[str] = set()
+        self._elsewhere: dict[Any, str] = {}  # keys of calls that use other backends
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if modes.tracing is not None:  # inside another compiled function: a part of it
@@ -153,12 +154,12 @@ class Compiled:
 
     def _first(self, args: Any, kwargs: Any, leaves: Any, key: Any) -> Any:
         """Trace, prepare and run; or run eagerly where there is nothing to compile for."""
-        reason = _why_eager(leaves)
+        reason = _why_eager(leaves) or self._elsewhere.get(key)
         if reason is None:
             try:
                 prepared = self._trace(args, kwargs, leaves, key)
             except Elsewhere as found:
-                reason = _ELSEWHERE.format(found)
+                reason = self._elsewhere[key] = _ELSEWHERE.format(found)
         if reason is not None:
             return self._run_eagerly(args, kwargs, reason)
         failed = prepared.record.trace.failed

@@ -200,6 +200,9 @@ class Trace:
         try:
             self._restore()
         finally:
+            for kept in (self._captured, self._opened, self._arrays, self._made):
+                kept.clear()  # they hold arrays that nobody else may need
+            self._leaves = []
             LOCK.release()
 
     def _restore(self) -> None:

@@ -110,7 +110,8 @@ def test_a_branch_on_a_value_is_an_error():
     with pytest.raises(at.TraceError) as caught:
         branch(at.ones(3))
     text = str(caught.value)
-    assert "at.where(condition, a, b)" in text and "test_footguns.py" in text
+    assert "at.where(condition, a, b)" in text
+    assert "test_footguns.py" in text
     assert "if x.sum() > 0:" in text
 
 
@@ -221,7 +222,8 @@ def test_an_exception_in_mid_trace_leaves_everything_as_it_was():
     assert optimizer.state_dict()["state"] == {}
     assert all(p.grad is None for p in model.parameters())
     assert running.tolist() == [0.0, 0.0]
-    assert seen == [] and at.get_rng_state() == state
+    assert seen == []
+    assert at.get_rng_state() == state
     assert isinstance(running.array, np.ndarray)
 
 
@@ -241,7 +243,8 @@ def test_an_exception_while_running_leaves_everything_as_it_was():
     for _ in range(2):
         with pytest.raises(at.IndexingError, match="out of range for size 5"):
             step(at.tensor([1, 9]))
-        assert table.weight.tolist() == before and table.weight.grad is None
+        assert table.weight.tolist() == before
+        assert table.weight.grad is None
         assert optimizers[1].state_dict()["state"] == {}
     step(at.tensor([1, 2]))
     changed = table.weight.tolist()

@@ -68,7 +68,8 @@ def test_values_stand_in_an_order_in_which_they_can_be_computed():
     c = Value.of("add", b, a)
     unused = Value.of("sin", a)
     graph = Graph([a], [c, b])
-    assert graph.values == [a, b, c] and unused not in graph.values
+    assert graph.values == [a, b, c]
+    assert unused not in graph.values
     assert graph.users()[a] == [b, c]
     assert ordered([], [b, c]) == [a, b, c]
 
@@ -82,7 +83,8 @@ def test_a_long_chain_needs_no_recursion():
 
 def test_not_equal_to_other_things():
     graph = Graph([], [])
-    assert graph != "graph() {\n  return \n}" and graph == Graph([], [])
+    assert graph != "graph() {\n  return \n}"
+    assert graph == Graph([], [])
 
 
 @pytest.mark.parametrize(

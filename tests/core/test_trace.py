@@ -32,8 +32,10 @@ def test_the_graph_of_a_function():
     ]
     assert parse(str(graph)) == graph
     (_, first), (_, second) = record.inputs
-    assert (first.kind, first.of) == ("value", 0) and second.of is w
-    assert record.results == [("fresh", 0)] and record.changes == []
+    assert (first.kind, first.of) == ("value", 0)
+    assert second.of is w
+    assert record.results == [("fresh", 0)]
+    assert record.changes == []
 
 
 def test_changes_are_found_and_undone():
@@ -49,8 +51,12 @@ def test_changes_are_found_and_undone():
 
     record, _ = traced(step, at.ones(3))
     assert [(c.kind, c.of) for c in record.changes] == [("value", total), ("grad", w)]
-    assert w.grad is None and w.array is before[0] and total.array is before[1]
-    assert w.is_leaf and w.requires_grad and modes.tracing is None
+    assert w.grad is None
+    assert w.array is before[0]
+    assert total.array is before[1]
+    assert w.is_leaf
+    assert w.requires_grad
+    assert modes.tracing is None
 
 
 def test_a_gradient_is_guarded_only_if_somebody_looks():
@@ -73,10 +79,13 @@ def test_numbers_live_and_leave_guards():
     trace = Trace(Environment(lambda: None, []), [])
     with trace:
         n, rate = trace.number(state, "n"), trace.number(state, "rate")
-        assert isinstance(n, Number) and repr(n) == "<number, now 3>"
+        assert isinstance(n, Number)
+        assert repr(n) == "<number, now 3>"
         y = rate * 2 ** (n + 1)
-        assert y.now == 8.0 and (n + 1) is (n + 1)
-        assert n > 2 and rate
+        assert y.now == 8.0
+        assert (n + 1) is (n + 1)
+        assert n > 2
+        assert rate
         assert (TRACED.zeros((2,)) + y).value.dtype is at.float32
         with pytest.raises(at.TraceError, match="a number that changes from call to call"):
             float(n)
@@ -92,7 +101,8 @@ def test_numbers_that_are_equal_are_read_once():
     with trace:
         trace.share(slots)
         first, second = (trace.opened(s) for s in slots)
-        assert first["step"] is second["step"] and first["own"] is not second["own"]
+        assert first["step"] is second["step"]
+        assert first["own"] is not second["own"]
     assert trace.equal == [("step", slots)]
 
 
@@ -112,7 +122,8 @@ def test_what_is_opened_is_written_back_as_changes():
         ("item", "new"),
     ]
     assert record.fixed == [(state, "flag", True)]
-    assert list(state) == ["m", "n", "flag"] and state["m"].tolist() == [1.0, 1.0]
+    assert list(state) == ["m", "n", "flag"]
+    assert state["m"].tolist() == [1.0, 1.0]
     assert all(guard() for guard in record.guards)
     state["new"] = 1
     assert not all(guard() for guard in record.guards)
@@ -124,7 +135,9 @@ def test_checks():
 
     record, graph = traced(pick, at.ones(3), at.tensor([1, -1]))
     ((value, error),) = record.checks
-    assert value in graph.outputs and value.dtype is at.bool and value.shape == ()
+    assert value in graph.outputs
+    assert value.dtype is at.bool
+    assert value.shape == ()
     assert "out of range for size 3" in str(error())
 
 
@@ -171,7 +184,8 @@ def test_the_environment_follows_what_the_code_names():
 def test_modules_are_compared_when_one_has_changed():
     model = at.nn.Sequential(at.nn.Linear(2, 2), at.nn.Dropout())
     environment = Environment(model, [])
-    assert environment.watched and environment.differing() is None
+    assert environment.watched
+    assert environment.differing() is None
     at.nn.ReLU().inplace = True  # another module: compared once more, and right
     assert environment.differing() is None
     model.eval()
@@ -214,7 +228,9 @@ def test_what_a_call_cannot_repeat(step, message):
 
     with pytest.raises(at.TraceError, match=message):
         traced(function)
-    assert w.requires_grad and w.grad is None and not w._node.hooks
+    assert w.requires_grad
+    assert w.grad is None
+    assert not w._node.hooks
 
 
 def test_generators_and_schedules_are_moved_outside():
