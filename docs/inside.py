@@ -1,7 +1,7 @@
 """The engine of atled in miniature, to read from top to bottom and to run: python docs/inside.py
 
 It needs nothing; with llvmlite, its last part runs as machine code. The parts stand in the order of
-the real engine, each under the names of the files that do the same in earnest. An array is a number
+the real engine, each under the files of atled/ that do the same in earnest. An array is a number
 or a row of numbers here, all of them float64, and errors are left to Python.
 """
 
@@ -14,7 +14,7 @@ import struct
 from importlib.util import find_spec
 
 
-# == 1. Arrays, and the namespace that computes with them: atled/backends/
+# == 1. Arrays, and the namespace that computes with them: backends/protocol.py, backends/numpy.py
 # A namespace is the functions of one sort of array; a rule is handed one and calls it `xp`. What
 # has a namespace can stand in for an array: here Arrays, in 3 Tensors, in 5 Symbols.
 class Namespace:
@@ -69,7 +69,7 @@ SCALAR = {
 ARRAYS = Namespace(Array, lambda number: Array([number], ()), compute)
 
 
-# == 2. An operation is one record: atled/core/op.py, core/kinds.py, ops/elementwise.py
+# == 2. An operation is one record: core/op.py, core/kinds.py, ops/elementwise.py
 # A record states the derivative once, as a textbook does. The names of a rule's parameters say what
 # the tape must keep: operands `x`, or `a` and `b`; the result `y`; no more. `g` is the cotangent.
 class Op:
@@ -101,7 +101,7 @@ Op("sum", transpose=lambda xp, g, x_shape: xp.broadcast_to(g, shape=x_shape))
 Op("broadcast_to", transpose=lambda xp, g: xp.sum(g))
 
 
-# == 3. Tensors, and the one door: atled/core/tensor.py, core/apply.py
+# == 3. Tensors, and the one door: core/tensor.py, core/apply.py
 # A Tensor is a value and the node of the tape that made it. Nodes are plain data, and numbered.
 class Node:
     numbers = itertools.count()
@@ -131,7 +131,7 @@ def apply(op, operands, static):
 TENSORS = Namespace(Tensor, lambda x: Tensor(x if hasattr(x, "xp") else ARRAYS.taken(x)), apply)
 
 
-# == 4. The walk back, and derivatives of derivatives: atled/core/tape.py, core/autograd.py
+# == 4. The walk back, and derivatives of derivatives: core/tape.py, core/autograd.py
 # Numbers grow, so the highest number first is a topological order: a node is visited once, when
 # all that reads it has been. Rules run on raw arrays; or on Tensors, and then record themselves.
 def gradient(y, x, create_graph=False):
@@ -162,7 +162,7 @@ third = grad(grad(grad(lambda x: x * TENSORS.sin(x))))(Tensor(ARRAYS.taken(0.7),
 assert math.isclose(third.value.numbers[0], -3 * math.sin(0.7) - 0.7 * math.cos(0.7))
 
 
-# == 5. Tracing: atled/core/graph.py, core/symbol.py, core/trace.py
+# == 5. Tracing: core/graph.py, core/symbol.py, core/trace.py
 # A Symbol stands in for an array too; its namespace writes a graph down instead of computing. The
 # walk back runs on symbols by the same rules, and so the gradient is in the graph.
 class Symbol:
@@ -194,7 +194,7 @@ def ordered(outputs):
     return list(dict.fromkeys(w for v in outputs for w in [*ordered(v.inputs), v]))
 
 
-# == 6. Simplification: atled/compile/simplify.py
+# == 6. Simplification: compile/simplify.py
 # Fold constants, drop what changes nothing, share what is equal: exact in floating point.
 def simplified(outputs):
     known, made = {}, {}
@@ -215,7 +215,7 @@ def simplified(outputs):
     return [known[v] for v in outputs]
 
 
-# == 7. One kernel, a loop over elements: atled/compile/fuse.py, kernel.py, emission.py, native.py
+# == 7. One kernel, a loop over elements: compile/fuse.py, compile/emission.py, compile/native.py
 # A target is a table of texts: LLVM's language, or Python's own. (The real one writes vectors.)
 
 LLVM = {

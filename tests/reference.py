@@ -5,7 +5,14 @@ import math
 import numpy as np
 from scipy import integrate, linalg, special
 
-from tests.reference_conv import conv, conv_input, conv_weight  # noqa: F401 - found by name
+from tests.reference_conv import (  # noqa: F401 - found by name
+    conv,
+    conv_input,
+    conv_weight,
+    pool_index,
+    pool_spread,
+    pool_take,
+)
 
 
 def power(x, *, exponent):

@@ -66,6 +66,7 @@ ORDER: dict[str, list[str | set[str]]] = {
         "contract",
         "fused",
         "conv",
+        "pool",
         "sort",
         "create",
         "random",

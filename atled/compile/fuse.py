@@ -26,7 +26,7 @@ MOVEMENT = frozenset("reshape permute_dims broadcast_to slice".split())
 LIBRARY = frozenset(
     """
 matmul conv conv_input conv_weight scatter_nd_add scatter_nd_set cumulative_sum cumulative_prod
-argsort searchsorted call concat
+argsort searchsorted call concat pool_places pool_take pool_spread
 """.split()
 )
 INLINED = frozenset({"concat", "place"})  # their operands need not lie in memory

@@ -373,6 +373,8 @@ class Program:
     def _array(self, value: Value, held: dict[Value, Any]) -> Any:
         if value in held and value not in self.schedule.copied:
             return held[value]
+        if not value.size:
+            return np.empty(value.shape, value.dtype.name)
         start = self.schedule.offsets[value]
         part = self.arena[start : start + value.bytes]
         return part.view(value.dtype.name).reshape(value.shape)

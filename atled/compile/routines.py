@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from atled.compile import convolution
+from atled.compile import convolution, pooling
 from atled.compile.flow import Body
 from atled.compile.flow import Kernel as Routine
 from atled.compile.fuse import Plan, pieces_of, view_of
@@ -272,11 +272,55 @@ def _convolution(value: Value, plan: Plan) -> list[Step]:
     return steps
 
 
+def _pooling(value: Value) -> pooling.Pooling:
+    """Return the sizes of a pooling: all leading axes are planes."""
+    static, n = value.static, len(value.static["out"])
+    shape = value.shape if value.op == "pool_spread" else value.inputs[0].shape
+    options = (static[k] for k in ("kernel", "stride", "padding", "dilation", "out"))
+    dtype = value.inputs[0].dtype.name
+    return pooling.Pooling(math.prod(shape[:-n]), shape[-n:], *options, dtype=dtype)
+
+
+def _pool_places(value: Value, plan: Plan) -> Step:
+    """Write places and maxima at once: who asks for the one wants the other."""
+    (x,) = value.inputs
+    maxima = next((v for v in plan.steps if isinstance(v, Value) and v.op == "pool_take"
+                   and v.inputs[1] is value), None)  # fmt: skip
+    if maxima is None:
+        maxima = Value("maxima", (), {}, value.shape, x.dtype)
+    arrays = [(x, 0), (maxima, 0), (value, 0)]
+    return _pooled("max_pool", arrays, [value, maxima], pooling.max_pool(_pooling(value)))
+
+
+def _pool_take(value: Value, plan: Plan) -> list[Step]:
+    return []  # the step of its places computes it
+
+
+def _pool_spread(value: Value, plan: Plan) -> Step:
+    arrays = [(v, 0) for v in (*value.inputs, value)]
+    routine = pooling.max_pool_gradient(_pooling(value))
+    return _pooled("max_pool gradient", arrays, [value], routine)
+
+
+def _pooled(
+    title: str, arrays: list[tuple[Value, int]], writes: list[Value], routine: Routine
+) -> Step:
+    step = Step(title, arrays, writes)
+    ((step.name, step.units),) = routine.functions
+    step.texts, step.declarations = routine.texts, set(routine.declarations)
+    step.scratch, step.flops = routine.scratch_bytes, float(routine.flops)
+    step.cost = sum(v.size for v, _ in arrays) / 8 / step.units
+    return step
+
+
 ROUTINES: dict[str, Callable[[Value, Plan], Step | list[Step]]] = {
     "matmul": _matmul,
     "conv": _convolution,
     "conv_input": _convolution,
     "conv_weight": _convolution,
+    "pool_places": _pool_places,
+    "pool_take": _pool_take,
+    "pool_spread": _pool_spread,
     "concat": _concat,
     "place": _place,
     "scatter_nd_add": _scatter,

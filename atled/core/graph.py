@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from atled.core.kinds import broadcast_shapes, reduced_shape
-from atled.dtypes import DType, bool_, by_name, int64
+from atled.dtypes import DType, bool_, by_name, int8, int64
 from atled.errors import AtledError
 
 __all__ = ["ELEMENTWISE", "PRIMITIVES", "Graph", "GraphError", "Value", "parse", "verify"]
@@ -178,6 +178,10 @@ def _convolved(xs: Specs, static: dict[str, Any]) -> tuple[tuple[int, ...], DTyp
     return (x.shape[0], w.shape[0], *out), x.dtype
 
 
+def _lead(x: Any, static: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(x.shape[: -len(static["out"])])
+
+
 # Every primitive, and its rule from operands and static parameters to shape and dtype.
 PRIMITIVES: dict[str, Infer] = {
     # leaves: an input of the program; one number; 0, 1, 2 ... along one axis
@@ -207,6 +211,10 @@ PRIMITIVES: dict[str, Infer] = {
     "conv": _convolved,
     "conv_input": _placed,
     "conv_weight": _placed,
+    # maxima of windows: which place wins (int8), what lies there, values put there
+    "pool_places": lambda xs, static: ((*_lead(xs[0], static), *static["out"]), int8),
+    "pool_take": lambda xs, static: (xs[1].shape, xs[0].dtype),
+    "pool_spread": lambda xs, static: ((*_lead(xs[0], static), *static["spatial"]), xs[0].dtype),
     # by index
     "gather_nd": _gathered,
     "scatter_nd_add": _like_first,

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from atled.backends.protocol import NAMESPACES, Backend, load
+from atled.backends.protocol import NAMESPACES, PORTABLE, Backend, load
 from atled.config import modes
 from atled.core.graph import ELEMENTWISE, Value
 from atled.core.kinds import broadcast_shapes
@@ -285,6 +285,27 @@ class Traced(Backend):
         return Symbol(Value.of(name, as_value(x, dtype, x.shape), as_value(y, dtype, y.shape),
                                **static))  # fmt: skip
 
+    # -- maxima of windows: primitives where one place of at most 127 wins, of one or two axes
+
+    def pool_index(self, x: Any, **static: Any) -> Symbol:
+        v = value_of(x)
+        n = len(static["out"])
+        if n > 2 or math.prod(static["kernel"]) > 64 or v.dtype not in (float32, float64):
+            return Symbol(value_of(PORTABLE["pool_index"](self, x, **static)))
+        return Symbol(cast(Value.of("pool_places", v, **static), int64))
+
+    def pool_take(self, x: Any, index: Any, **static: Any) -> Symbol:
+        v, places = value_of(x), _places(index)
+        if places is None or places.inputs[0] is not v:
+            return Symbol(value_of(PORTABLE["pool_take"](self, x, index, **static)))
+        return Symbol(Value.of("pool_take", v, places, **static))
+
+    def pool_spread(self, g: Any, index: Any, **static: Any) -> Symbol:
+        places = _places(index)
+        if places is None:
+            return Symbol(value_of(PORTABLE["pool_spread"](self, g, index, **static)))
+        return Symbol(Value.of("pool_spread", value_of(g), places, **static))
+
     # -- by index, order, scans
 
     def gather_nd(self, x: Any, *indices: Any) -> Symbol:
@@ -342,6 +363,14 @@ class Traced(Backend):
 def _unchanged(start: Any, stop: Any, step: Any, count: int) -> Callable[[], bool]:
     first, last, by = again_of(start), again_of(stop), again_of(step)
     return lambda: max(0, math.ceil((last() - first()) / by())) == count
+
+
+def _places(index: Any) -> Value | None:
+    """Return the places behind an index that `pool_index` gave."""
+    v = value_of(index)
+    if v.op == "astype" and v.inputs[0].op == "pool_places":
+        return v.inputs[0]
+    return None
 
 
 def _normal(part: Any, size: int) -> tuple[int, int | None, int]:

@@ -72,12 +72,13 @@ def reference(graph: Graph, arrays: Sequence[Array]) -> tuple[list[Array], list[
     """Compute a graph with NumPy, one operation after another.
 
     Returns:
-        The outputs; and for each the largest finite number that it was computed from, at least 1:
-        what rounding errors are measured by.
+        The outputs; and for each how far a float may be off: the tolerance of the least precise
+        dtype, times the largest finite number, of all that it was computed from.
     """
     xp = load("numpy")
     known: dict[Value, Array] = dict(zip(graph.inputs, arrays, strict=True))
     scale: dict[Value, float] = {}
+    precision: dict[Value, float] = {}
     with np.errstate(all="ignore"):
         for v in graph.values:
             if v not in known:
@@ -85,7 +86,9 @@ def reference(graph: Graph, arrays: Sequence[Array]) -> tuple[list[Array], list[
                 known[v] = np.asarray(y, v.dtype.name)
                 assert known[v].shape == v.shape, f"{v!r} is {known[v].shape} in NumPy"
             scale[v] = max([_largest(known[v]), *[scale[x] for x in v.inputs]])
-    return [known[v] for v in graph.outputs], [scale[v] for v in graph.outputs]
+            own = TOLERANCES[v.dtype.name].rtol if v.dtype.is_floating_point else 0.0
+            precision[v] = max([own, *[precision[x] for x in v.inputs]])
+    return [known[v] for v in graph.outputs], [precision[v] * scale[v] for v in graph.outputs]
 
 
 def _largest(y: Array) -> float:
@@ -106,18 +109,18 @@ def compared(graph: Graph, arrays: Sequence[Array], program: Program | None = No
     arrays = [np.asarray(x) for x in arrays]
     before = [x.copy() for x in arrays]
     program = program or Program(graph)
-    expected, scales = reference(graph, arrays)
+    expected, limits = reference(graph, arrays)
     for _ in range(2):  # the second run finds an arena that is not fresh
         found = program.run(list(arrays))
         for kept, x in zip(before, arrays, strict=True):
             same_bits(kept, x, "an input was written")
-        for i, (a, b, scale) in enumerate(zip(found, expected, scales, strict=True)):
-            if _differs(a, b, scale) and not _as_good(graph, before, i, a, b):
+        for i, (a, b, limit) in enumerate(zip(found, expected, limits, strict=True)):
+            if _differs(a, b, limit) and not _as_good(graph, before, i, a, b):
                 raise AssertionError(_description(graph, i, a, b))
     return program
 
 
-def _differs(a: Array, b: Array, scale: float) -> bool:
+def _differs(a: Array, b: Array, limit: float) -> bool:
     assert a.shape == b.shape, f"{a.shape} instead of {b.shape}"
     assert a.dtype == b.dtype, f"{a.dtype} instead of {b.dtype}"
     if a.dtype.kind != "f":
@@ -127,7 +130,7 @@ def _differs(a: Array, b: Array, scale: float) -> bool:
     finite = np.isfinite(b)
     if not np.array_equal(a[~finite & ~np.isnan(b)], b[~finite & ~np.isnan(b)]):
         return True
-    return bool(_error(a[finite], b[finite]) > TOLERANCES[a.dtype.name].rtol * scale)
+    return bool(_error(a[finite], b[finite]) > limit)
 
 
 def _error(a: Array, b: Array) -> float:

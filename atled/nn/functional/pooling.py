@@ -11,6 +11,7 @@ from atled import functions as at
 from atled.core.tensor import Tensor, wrap
 from atled.errors import ShapeError
 from atled.nn.functional.window import each_axis, out_size, slices
+from atled.ops.pool import max_pool
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d",
@@ -79,11 +80,8 @@ def _first_largest(parts: list[Tensor]) -> Tensor:
 def _max_pool(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
               n: int) -> Tensor:  # fmt: skip
     windows = _Windows(x, kernel, stride, padding, dilation, ceil_mode, n, f"max_pool{n}d")
-    x = windows.padded(x, -math.inf)
-    for axis in reversed(range(n)):  # the last axis first: then the first in row-major order wins
-        options = (windows.kernel, windows.stride, windows.dilation, windows.out)
-        x = _first_largest(slices(x, axis - n, *[option[axis] for option in options]))
-    return x
+    return max_pool(x, kernel=windows.kernel, stride=windows.stride, padding=windows.padding,
+                    dilation=windows.dilation, out=windows.out)  # fmt: skip
 
 
 def max_pool1d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
