@@ -1,15 +1,20 @@
-"""The tour of the engine runs, checks itself, stays short, and names files that exist."""
+"""The tour of the engine runs, checks itself, stays short, and names files that exist.
+
+What `docs/compile.md` shows of a program is what the compiler prints.
+"""
 
 import re
 import runpy
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 TOUR = ROOT / "docs" / "inside.py"
+PAGE = ROOT / "docs" / "compile.md"
 
 
 def test_it_runs_with_nothing_installed(monkeypatch, capsys) -> None:
@@ -39,3 +44,34 @@ def test_the_files_that_its_parts_name_are_there() -> None:
         named = re.findall(r"[\w/]+\.py", heading)
         assert named, heading
         assert not [name for name in named if not (ROOT / "atled" / name).is_file()], heading
+
+
+@pytest.fixture
+def step() -> Any:
+    """Return the step that the page follows through the compiler, after its first call."""
+    pytest.importorskip("numpy", reason="programs run on NumPy's arrays")
+    pytest.importorskip("llvmlite", reason="programs are compiled by llvmlite")
+    names: dict[str, Any] = {"__name__": "__docs__"}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
+        exec(compile(block, str(PAGE), "exec"), names)
+    return names["step"]
+
+
+def test_the_graphs_of_the_page_are_those_of_its_step(step) -> None:
+    (prepared,) = step._prepared
+    shown = re.findall(r"```text\n(graph\(.*?)```", PAGE.read_text(), re.DOTALL)
+    for text, graph in zip(shown, (prepared.graph, prepared.program.graph), strict=True):
+        printed = iter(str(graph).splitlines())
+        for line in text.splitlines():
+            assert line.strip() == "..." or line in printed, line  # in order; gaps are "..."
+
+
+def test_the_steps_of_the_page_are_those_of_its_step(step) -> None:
+    page = PAGE.read_text()
+    table = step.explain().partition("what\n")[2].splitlines()
+    assert len(table) == 6
+    for line in table:
+        titles = re.search(r"  (\S+ ?\S* -> .*)$", line)
+        assert titles is not None
+        assert titles[1] in page, line
+    assert step._prepared[0].program.schedule.arena == 6144

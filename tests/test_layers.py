@@ -50,6 +50,8 @@ ORDER: dict[str, list[str | set[str]]] = {
         "interop",
         "batch",
         "guard",
+        "binding",
+        "record",
         "trace",
         "transforms",
     ],

@@ -16,10 +16,10 @@ from atled.config import modes
 from atled.core.apply import port_of
 from atled.core.autograd import TENSORS
 from atled.core.graph import COMPARISONS, Graph, Value, ordered
+from atled.core.record import Record
 from atled.core.symbol import TRACED, Symbol
 from atled.core.tape import Node, walk_back
 from atled.core.tensor import Tensor, lift, wrap
-from atled.core.trace import Record
 from atled.errors import GradError
 
 __all__ = ["Pullback"]

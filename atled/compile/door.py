@@ -19,10 +19,11 @@ from typing import Any
 
 from atled.config import changes as _changes
 from atled.config import modes, settings
+from atled.core.binding import Held
 from atled.core.graph import Value
 from atled.core.guard import MISSING, Environment, Slot, same
+from atled.core.record import Change, Record
 from atled.core.tensor import Tensor
-from atled.core.trace import Change, Record
 from atled.tree import unflatten
 
 __all__ = ["Text", "write_changes", "write_checks", "write_environment", "write_results"]
@@ -73,6 +74,8 @@ class Text:
         """Return how a Tensor is written: an argument, one from outside, or one's gradient."""
         if type(ref) is int:
             return f"x{ref}"
+        if isinstance(ref, Held):
+            return f"h{self.name(ref)}"
         return f"{self.tensor(ref[1])}._grad" if isinstance(ref, tuple) else self.name(ref)
 
     def function(self) -> Callable[..., Any]:
@@ -144,7 +147,7 @@ def write_changes(
     for kind, of, key, what in changes:
         if kind == "number":
             numbers.setdefault(what, []).append(text.item(of, key))
-        elif kind != "grad":
+        elif kind in ("value", "item"):
             to = f"{text.tensor(of)}._value" if kind == "value" else text.item(of, key)
             k, scalar = source(kind, of, key), "" if what.shape else "[()]"
             if k is None:
@@ -158,8 +161,12 @@ def write_changes(
                 text += f"bind({k}, v)"
     for value, places in numbers.items():
         text += f"{' = '.join(places)} = {at(value)}.item()"
-    for kind, of, _, what in changes:
-        if kind == "grad":
+    for kind, of, key, what in changes:
+        if kind == "rebind":
+            text += f"{text.item(of, key)} = {_result(text, what)}"
+            if not isinstance(of.get(key), Tensor):  # the next call needs another program
+                text += "changes.modules += 1"
+        elif kind == "grad":
             text += f"{text.tensor(of)}._grad = {'None' if what is None else _result(text, what)}"
 
 
@@ -185,9 +192,16 @@ def _result(text: Text, reference: Any) -> str:
     return f"g{text.name(what)}" if kind == "grad" else text.tensor(what)
 
 
+def write_held(text: Text, record: Record) -> None:
+    """Write down the Tensors that lie where others may come to lie."""
+    for ref, *_ in record.captured:
+        if isinstance(ref, Held):
+            text += f"{text.tensor(ref)} = {text.item(ref.mapping, ref.key)}"
+
+
 def write_kept_gradients(text: Text, record: Record) -> None:
     """Write down gradients that are results, before others may take their places."""
-    changed = [c.what for c in record.changes if c.kind == "grad" and c.what is not None]
+    changed = [c.what for c in record.changes if c.kind in ("grad", "rebind") and c.what]
     for kind, what in [*record.results, *changed]:
         if kind == "grad":
             text += f"g{text.name(what)} = {text.tensor(what)}._grad"

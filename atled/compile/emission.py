@@ -362,6 +362,10 @@ class Expressions:
         if lanes == 1 or self.mask is None:
             w.do(f"store {kind} {x}, ptr {pointer}, align {size}")
             return
+        if self.mask.count("i1 1") == 1:  # LLVM 20 on x86-64 would store a lone narrowed lane whole
+            lone = w.emit(f"extractelement {kind} {x}, i64 0")
+            w.do(f"store {scalar} {lone}, ptr {pointer}, align {size}")
+            return
         name = f"@llvm.masked.store.{kind.suffix}.p0"
         w.declare(f"declare void {name}({kind}, ptr, i32, {bits})")
         w.do(f"call void {name}({kind} {x}, ptr {pointer}, i32 {size}, {bits} {self.mask})")

@@ -19,7 +19,8 @@ from atled.compile.derivative import Pullback
 from atled.compile.prepared import Prepared, executor
 from atled.compile.verify import verified
 from atled.config import modes
-from atled.core.guard import Environment
+from atled.core.binding import rebound, settle
+from atled.core.guard import Environment, Slot
 from atled.core.tensor import Tensor
 from atled.core.trace import Elsewhere, Trace
 from atled.errors import TraceError, located
@@ -81,6 +82,11 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], strict: bool = False, verify: int = 0) -> None:
         if not callable(function):
             raise TypeError(f"compile takes a function; found {type(function).__name__}")
+        if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+            raise TypeError(
+                "compile takes a function that returns its results; found a generator or a "
+                "coroutine. Compile what it calls between two yields"
+            )
         update_wrapper(self, function, updated=())
         self.__wrapped__ = function
         self._name = getattr(function, "__name__", type(function).__name__)
@@ -189,8 +195,10 @@ class Compiled:
         try:
             with trace:
                 result = self.__wrapped__(*args, **kwargs)
-                _refuse_changes(environment, self._name)
-                record = trace.finish(result)
+                bindings, refused = rebound(environment)
+                _refuse_changes(refused, self._name)
+                record = trace.finish(result, bindings)
+                settle(environment, bindings)
                 pullback = None
                 if record.leaves:
                     pullback = Pullback(record, self._name, executor, Compiled)
@@ -251,7 +259,7 @@ class Compiled:
                     "which is neither a Tensor nor hashable: make it a Tensor with "
                     "at.asarray(x), or a tuple"
                 ) from None
-            statics.append((type(x), x))
+            statics.append((type(x), x.hex() if type(x) is float else x))
         return tuple([x for x in found if isinstance(x, Tensor)]), (structure.form, *statics)
 
     def _place_of(self, x: Any, args: Any, kwargs: Any) -> str:
@@ -278,9 +286,9 @@ def _why_eager(leaves: Any) -> str | None:
     return None
 
 
-def _refuse_changes(environment: Environment, name: str) -> None:
+def _refuse_changes(slots: list[Slot], name: str) -> None:
     """Raise if tracing has changed what a program cannot change."""
-    for slot in environment.changed():
+    for slot in slots:
         raise TraceError(
             f"{name} changes Python's own state: "
             f"{slot.describe('changed')} while it was traced. A compiled function runs its "

@@ -102,7 +102,7 @@ class Affine:
         if d == 1:
             return self, ZERO
         low, high = self.bounds()
-        if 0 <= low and high < d:
+        if low >= 0 and high < d:
             return ZERO, self
         q_constant, r_constant = divmod(self.constant, d)
         quotient, rest = {}, {}
@@ -113,7 +113,7 @@ class Affine:
                 quotient[var] = k // d
         r = Affine(r_constant, rest)
         low, high = r.bounds()
-        if 0 <= low and high < d:
+        if low >= 0 and high < d:
             return Affine(q_constant, quotient), r
         for var, k in sorted(rest.items(), key=lambda item: -abs(item[1])):
             inner, off = divmod(d, abs(k))

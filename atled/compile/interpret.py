@@ -71,6 +71,9 @@ def perform(v: Value, xp: Any, operands: list[Any]) -> Any:
         return xp.arange(0, static["size"])
     if op == "threefry":
         return _random(v, xp, operands)
+    if op == "pool_places":
+        places = xp.pool_index(*operands, **static)
+        return places if xp.level else xp.astype(places, dtype=v.dtype)
     if op == "call":
         return getattr(xp, static["name"])(*operands, **dict(static["given"]))
     if op in _REDUCTIONS:

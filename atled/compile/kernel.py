@@ -10,6 +10,7 @@ are what threads share.
 what each computes written as expressions over loads. No word of any target stands in it.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,7 @@ __all__ = [
     "expressions",
     "lowered",
     "read_at",
+    "row_local",
 ]
 
 Guard = tuple[Affine, int, int]  # low <= affine < high
@@ -174,7 +176,10 @@ def check(kernel: Kernel, value: Value, arrays: set[Value]) -> None:
     """
     while True:
         try:
-            _Lowering(kernel, arrays).expression(value)
+            lowering = _Lowering(kernel, arrays)
+            lowering.expression(value)
+            if value in kernel.into:
+                lowering.target(value, lowering.own(value))
             return
         except Split as split:
             kernel.cuts[split.var.name] = split.inner
@@ -242,7 +247,7 @@ class _Lowering:
             key = (time, level, count)
             if key not in passes:
                 passes[key] = Pass(self.inner[count] if level else [])
-            target, place = self._target(value, self.row if reduces else at)
+            target, place = self.target(value, self.row if reduces else at)
             store = Store(value, expr, target, place)
             (passes[key].reductions if reduces else passes[key].stores).append(store)
             self.times[value] = time + 1 if reduces else time
@@ -257,11 +262,19 @@ class _Lowering:
             return self.read(whole, self._own(whole.size // self.kernel.rows))
         return self._compute(value, self._own(value.size // self.kernel.rows))
 
-    def _target(self, value: Value, at: Affine) -> tuple[Value | None, Affine]:
+    def own(self, value: Value) -> Affine:
+        """Return the place of a member's own element."""
+        return self._own(value.size // self.kernel.rows)
+
+    def target(self, value: Value, at: Affine) -> tuple[Value | None, Affine]:
+        """Return the array into which a member goes, and where in it its own element lies."""
         part = self.kernel.into.get(value)
         if part is not None:
             array, index = part
-            inside = delinearised(at, value.shape)
+            try:
+                inside = delinearised(at, value.shape)
+            except Unaligned:  # the loops suit the operand's operands: it must lie in memory
+                raise Unaligned(value.inputs[0]) from None
             moved = [i * step + start for i, (start, step) in zip(inside, index, strict=True)]
             return array, linearised(tuple(moved), array.shape)
         return (value if value in self.kernel.stored else None), at
@@ -446,6 +459,25 @@ def expressions(expr: Expr) -> list[Expr]:
             found[id(e)] = e
             stack += e.args
     return list(found.values())
+
+
+def row_local(loops: Loops) -> set[Value]:
+    """Return the arrays of which each row reads its own part only."""
+    rows = set(loops.rows)
+    count = math.prod(v.extent for v in loops.rows)
+    local = {v for v in loops.sources if v.size % count == 0}
+    for step in loops.passes:
+        for store in step.stores + step.reductions:
+            for expr in expressions(store.expr):
+                if expr.op != "load" or expr.source not in local:
+                    continue
+                size = expr.source.size // count
+                within = expr.at + loops.row * -size
+                low, high = within.bounds()
+                outside = low < 0 or high >= size or not rows.isdisjoint(within.terms)
+                if outside or expr.args or expr.guards:
+                    local.discard(expr.source)
+    return local
 
 
 def _find_arrays(loops: Loops) -> None:

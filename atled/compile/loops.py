@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 
 from atled.compile.index import Var
-from atled.compile.ir import I64, Type, Writer
+from atled.compile.ir import I64, Writer
 from atled.compile.kernel import Loops, Pass, Store, expressions
 from atled.compile.operations import COSTS, memory_type
 from atled.compile.reductions import Accumulator, Reductions
@@ -34,7 +34,33 @@ class Emitted:
         cost: about how many cycles a unit takes.
         scratch: bytes of scratch that a thread needs.
         arrays: what its pointers point to, in order.
+        rows: the lengths of the loops over rows, in the order in which units count them; None
+            if that is not the order of the rows.
+        lanes: rows in a unit.
     """
+
+    rows: list[int] | None = None
+    lanes = 1
+
+    def units_per_row(self, count: int) -> int:
+        """Return how many units each of `count` equal parts of the rows takes; 0 if none fits."""
+        if self.rows is None or math.prod(self.rows) % count:
+            return 0
+        part = math.prod(self.rows) // count
+        if part == 1 and self.lanes > 1:
+            return 0
+        inner = 1  # rows of the innermost loops that make up a part
+        units = 1
+        for k, extent in enumerate(reversed(self.rows)):
+            if inner == part:
+                return units
+            lanes = self.lanes if k == 0 else 1
+            if part % (inner * extent):  # a part ends within this loop
+                rest = part // inner
+                whole = part % inner == 0 and extent % rest == 0 and rest % lanes == 0
+                return units * (rest // lanes) if whole else 0
+            inner, units = inner * extent, units * -(-extent // lanes)
+        return units if inner == part else 0
 
     def __init__(self, body: str, declarations: set[str], units: int, cost: float, scratch: int,
                  arrays: list[Value]) -> None:  # fmt: skip
@@ -89,8 +115,11 @@ class _Kernel(Reductions):
             "  br i1 %again, label %loop, label %done",
             "done:", "  ret void", "}",
         ])  # fmt: skip
-        return Emitted(text, self.entry.declarations, units, self.cost, scratch,
+        made = Emitted(text, self.entry.declarations, units, self.cost, scratch,
                        list(self.arrays))  # fmt: skip
+        if self.rows == self.loops.rows:
+            made.rows, made.lanes = [v.extent for v in rows], self.width if by_rows else 1
+        return made
 
     def _vector_rows(self, blocks: int) -> None:
         """Write the passes for a vector of rows; once more, masked, for the last if it is short."""

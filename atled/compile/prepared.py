@@ -13,15 +13,17 @@ from atled.compile.door import (
     write_changes,
     write_checks,
     write_environment,
+    write_held,
     write_kept_gradients,
     write_results,
 )
 from atled.compile.owned import Owned
 from atled.config import changes, modes, settings
+from atled.core.binding import Held
 from atled.core.graph import Graph, Value
 from atled.core.guard import Environment
+from atled.core.record import Change, Record, Source
 from atled.core.tensor import Tensor
-from atled.core.trace import Change, Record, Source
 from atled.dtypes import int64
 
 __all__ = ["Leaves", "Prepared", "executor", "target"]
@@ -159,6 +161,7 @@ class Prepared:
         enabled, dtype, backend = (text.name(x) for x in self.mode)
         text += f"if modes.enabled is not {enabled} or settings.backend != {backend}: return False"
         text += f"if settings.default_dtype is not {dtype}: return False"
+        write_held(text, self.record)
         self._write_arguments(text)
         for prepare in self.record.prepare:
             text += f"{text.name(prepare)}()"
@@ -192,8 +195,9 @@ class Prepared:
             known = text.name(self._repeats)
             text += f"if {text.name(repeats)}(leaves) != {known}: return False"
         for ref, _, _, needs, _ in self.record.captured:
-            if type(ref) is int:
-                text += f"if x{ref}._node is {'None' if needs else 'not None'}: return False"
+            if type(ref) is int or isinstance(ref, Held):
+                node = f"{text.tensor(ref)}._node"
+                text += f"if {node} is {'None' if needs else 'not None'}: return False"
 
     def _write_inputs(self, text: Text) -> None:
         """Write the reading of all inputs, arguments first."""
@@ -205,8 +209,10 @@ class Prepared:
                 self._write_input(text, k, f"{text.tensor(of)}._grad._value", "None")
             elif kind == "item":
                 self._write_input(text, k, text.item(of, key), "None")
-            elif kind == "array":
+            elif kind == "array" and of.flags.c_contiguous:
                 self._write_input(text, k, text.name(of), "None")
+            elif kind == "array":  # the program runs on a copy, and others may write into it
+                text += f"if not admit({k}, {text.name(of)}, None): return False"
         for k, (ref, *_) in enumerate(self._others, len(self._read)):
             self._write_input(text, k, f"{text.tensor(ref)}._value", text.tensor(ref))
         pack, buffer, numbers = self._numbers()
@@ -322,6 +328,7 @@ class Prepared:
             text += f"f{i} = new(Tensor)"
             text += f"f{i}._node = None"
             text += f"f{i}._value = {self._at(f.value)}{'' if f.value.shape else '[()]'}"
+        write_held(text, record)
         if self.pullback is not None:
             fresh = ", ".join(f"f{i}" for i in range(len(record.fresh)))
             saved = ", ".join(self._at(v) for v in self.pullback.residuals)
@@ -354,6 +361,8 @@ def repeats(leaves: Leaves) -> list[int] | None:
 
 def target(ref: Any, leaves: Leaves) -> Tensor:
     """Return the Tensor of a reference: an argument, one from outside, or the gradient of one."""
+    if isinstance(ref, Held):
+        return ref.tensor
     if isinstance(ref, tuple):
         return target(ref[1], leaves)._grad  # type: ignore[return-value]
     return leaves[ref] if type(ref) is int else ref

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from atled.compile import convolution, pooling
+from atled.compile.chain import chained, is_chainable
 from atled.compile.flow import Body
 from atled.compile.flow import Kernel as Routine
 from atled.compile.fuse import Plan, pieces_of, view_of
@@ -33,7 +34,7 @@ def steps_of(plan: Plan) -> list[Step]:
         else:
             made = ROUTINES.get(part.op, _eager)(part, plan)
             steps += made if isinstance(made, list) else [made]
-    return steps
+    return chained(steps)
 
 
 def _eager(value: Value, plan: Plan) -> Step:
@@ -54,6 +55,8 @@ def _matmul(value: Value, plan: Plan) -> Step:
                 [value])  # fmt: skip
     step.flops = 2.0 * value.size * k
     count = math.prod(batch)
+    if count == 1 and is_chainable(p):
+        step.product = p
     if count == 1:
         parts = divided(p)
         name, texts = parts.name, parts.texts
@@ -76,7 +79,8 @@ def _matmul(value: Value, plan: Plan) -> Step:
 def _around(name: str, inner: str, batch: list[int], strides: Any, scalar: str, one: bool) -> str:
     """Write a function over units around that of one product, or of one product's blocks."""
     w = Writer()
-    head = f"\ndefine internal void @{name}(ptr %a, ptr %b, ptr %c, i64 %begin, i64 %end, ptr %s) noinline nounwind {{\n"
+    parameters = "ptr %a, ptr %b, ptr %c, i64 %begin, i64 %end, ptr %s"
+    head = f"\ndefine internal void @{name}({parameters}) noinline nounwind {{\n"
     if one:
         w.do(f"call void @{inner}(ptr %a, ptr %b, ptr %c, i64 %begin, i64 %end)")
         return head + w.text() + "\n  ret void\n}\n"

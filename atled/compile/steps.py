@@ -6,11 +6,12 @@ that threads share. Equal functions have equal text, and so are compiled once.
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 from atled.compile.fuse import Plan
 from atled.compile.ir import Writer
-from atled.compile.kernel import FUSIBLE, REDUCTIONS, Kernel, Loops, expressions, lowered
+from atled.compile.kernel import FUSIBLE, REDUCTIONS, Kernel, Loops, expressions, lowered, row_local
 from atled.compile.loops import emit
 from atled.compile.native import host
 from atled.core.graph import ELEMENTWISE, Value
@@ -35,6 +36,10 @@ class Step:
             no other; the two may lie in the same memory.
         idle: arrays that it is handed and leaves alone.
         kind: "kernel", "library", "eager" or "copy".
+        product: of a single matrix product that can be computed in blocks of rows, its sizes.
+        row_local: arrays of which a kernel reads, for each row, that row only.
+        units_per_row: gives, for a number of rows, how many units each of them takes; 0 if units
+            do not go by those rows.
         flops: arithmetic operations, all units together.
         number: its place among the program's steps.
     """
@@ -49,6 +54,9 @@ class Step:
         self.in_order: set[tuple[Value, Value]] = set()
         self.idle: list[Value] = []
         self.kind = "library"
+        self.product: Any = None
+        self.row_local: set[Value] = set()
+        self.units_per_row: Callable[[int], int] = lambda rows: 0
         self.flops = 0.0
         self.number = 0
 
@@ -72,6 +80,7 @@ def kernel_step(kernel: Kernel, plan: Plan) -> Step:
     step.units, step.cost, step.scratch = made.units, made.cost, made.scratch
     step.in_order = _in_order(kernel, loops)
     step.kind, step.flops = "kernel", _flops(kernel.rows, loops)
+    step.row_local, step.units_per_row = row_local(loops), made.units_per_row
     return step
 
 
@@ -90,22 +99,23 @@ def _in_order(kernel: Kernel, loops: Loops) -> set[tuple[Value, Value]]:
     if kernel.into:
         return set()
     reads: dict[Value, set[Any]] = {}  # the places of a source that are read
-    last: dict[Value, int] = {}  # the pass that reads it last
-    writes: dict[Value, tuple[Any, int]] = {}
+    last: dict[Value, tuple[int, int]] = {}  # the pass that reads it last; its first store to do so
+    writes: dict[Value, tuple[Any, tuple[int, int]]] = {}
     for number, part in enumerate(loops.passes):
-        for store in part.stores + part.reductions:
+        for position, store in enumerate(part.stores + part.reductions):
             for expr in expressions(store.expr):
                 if expr.op == "load" and expr.source is not None:
                     place = None if expr.args or expr.guards else expr.at.key()
                     reads.setdefault(expr.source, set()).add(place)
-                    last[expr.source] = number
+                    if last.get(expr.source, (-1, 0))[0] < number:
+                        last[expr.source] = number, position
             if store.target is not None:
-                writes[store.target] = store.at.key(), number
+                writes[store.target] = store.at.key(), (number, position)
     return {
         (target, source)
-        for target, (place, number) in writes.items()
+        for target, (place, when) in writes.items()
         for source, places in reads.items()
-        if places == {place} and last[source] <= number and source.bytes == target.bytes
+        if places == {place} and last[source] <= when and source.bytes == target.bytes
     }
 
 

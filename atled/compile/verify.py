@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from atled.compile.prepared import Leaves, Prepared, target
+from atled.config import changes
+from atled.core.guard import MISSING
 from atled.core.tensor import Tensor
 from atled.errors import TraceError
 from atled.tree import flatten
@@ -59,6 +61,7 @@ class _Places:
         self.tensors = [target(ref, leaves) for ref in refs]
         mappings = [c.of for c in record.changes if c.kind in ("item", "number")]
         self.mappings = list({id(m): m for m in mappings}.values())
+        self.names = [(c.of, c.key) for c in record.changes if c.kind == "rebind"]
 
     def settle(self) -> None:
         """Bring state into the places where programs find it."""
@@ -71,11 +74,11 @@ class _Places:
         kept = []
         for t in self.tensors:
             kept.append((t._value, t._grad, None if t._grad is None else t._grad._value))
-        return kept, [dict(m) for m in self.mappings]
+        return kept, [dict(m) for m in self.mappings], [m.get(k, MISSING) for m, k in self.names]
 
     def write(self, kept: Any) -> None:
         """Put back what `read` returned."""
-        values, entries = kept
+        values, entries, named = kept
         for t, (value, grad, inner) in zip(self.tensors, values, strict=True):
             t._value, t._grad = value, grad
             if grad is not None:
@@ -83,16 +86,24 @@ class _Places:
         for mapping, own in zip(self.mappings, entries, strict=True):
             mapping.clear()
             mapping.update(own)
+        changes.modules += len(self.names)
+        for (mapping, key), x in zip(self.names, named, strict=True):
+            if x is MISSING:
+                mapping.pop(key, None)
+            else:
+                mapping[key] = x
 
     def state(self, kept: Any) -> State:
         """Return what `read` returned as labelled arrays and numbers."""
-        values, entries = kept
+        values, entries, named = kept
         found: State = []
         for t, (value, _, grad) in zip(self.tensors, values, strict=True):
             found += [(f"the value of a Tensor of shape {t.shape}", value)]
             found += [(f"the gradient of a Tensor of shape {t.shape}", grad)]
         for own in entries:
             found += [(f"the state {k!r}", x) for k, x in own.items()]
+        for (_, key), x in zip(self.names, named, strict=True):
+            found.append((f"{key!r}", x._value if isinstance(x, Tensor) else x))
         return found
 
 

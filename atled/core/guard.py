@@ -44,10 +44,10 @@ def same(a: Any, b: Any) -> bool:
     if a is b:
         return True
     if type(a) is not type(b):
-        return False
+        return type(a).__name__ == "_AnyTensor" and bool(a == b)
     if type(a) is tuple:
         return len(a) == len(b) and all(map(same, a, b))
-    return type(a) in _PLAIN and (a == b or (a != a and b != b))
+    return repr(a) == repr(b) if type(a) is float else type(a) in _PLAIN and a == b
 
 
 class Slot:
@@ -181,6 +181,10 @@ class Environment:
         self.arrays: dict[int, Any] = {}
         self._seen: dict[int, Any] = {}
         self._open: deque[tuple[Any, str]] = deque()
+
+    def knows(self, x: Any) -> bool:
+        """Say whether an object was there before."""
+        return id(x) in self._seen
 
     # -- asked at every call
 

@@ -16,99 +16,34 @@ that it touched is as it was before. `core/guard.py` does the same for Python's 
 
 import threading
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
-from typing import Any, NamedTuple
+from types import FunctionType
+from typing import Any
 
 from atled.backends.protocol import NAMESPACES, namespace_of
 from atled.config import modes
-from atled.core.graph import Graph, Value
+from atled.core.binding import Binding, Held
+from atled.core.graph import Value
 from atled.core.guard import Environment, same
+from atled.core.record import Change, Fresh, Record, Ref, Source
 from atled.core.symbol import TRACED, Number, Symbol
 from atled.core.tape import Leaf, Node, ancestors
 from atled.core.tensor import Tensor
 from atled.dtypes import DType, float64, int64
 from atled.errors import BackendError, TraceError
-from atled.tree import Structure, flatten
+from atled.tree import flatten
 
-__all__ = ["Change", "Elsewhere", "Fresh", "Record", "Source", "Trace"]
+__all__ = ["Elsewhere", "Trace"]
 
 LOCK = threading.RLock()  # one trace at a time: it lends symbols to Tensors that others may see
+# What may be returned besides Tensors: it is the same in every call.
+_CONSTANT = (int, float, str, bytes, type(None), type, DType, Enum, FunctionType, type(Ellipsis))
 UNREAD = object()  # stands in `.grad` until somebody looks
-
-Ref = Any  # an argument's number, or a captured Tensor itself
 
 
 class Elsewhere(Exception):
     """A Tensor of a backend that has no compiler: the function is to run eagerly."""
-
-
-class Source(NamedTuple):
-    """Where an input of the program is read from.
-
-    Attributes:
-        kind: "value" or "grad" of a Tensor `of`; "item" `key` of the mapping `of`; "number",
-            the same, as `part(number)`; "array": the array `of` itself.
-    """
-
-    kind: str
-    of: Any
-    key: Any = None
-    part: Callable[[Any], Any] | None = None
-
-
-class Fresh(NamedTuple):
-    """A Tensor that every call makes anew: its place in the graph; whether it has a gradient."""
-
-    value: Value
-    node: Node | None
-
-
-class Change(NamedTuple):
-    """What a call leaves somewhere.
-
-    Attributes:
-        kind: "value" or "grad" of a Tensor `of`; "item" or "number" `key` of the mapping `of`.
-        what: a Value; for a gradient None, or a reference to a Tensor as in `Record.results`.
-    """
-
-    kind: str
-    of: Any
-    key: Any
-    what: Any
-
-
-class Record(NamedTuple):
-    """What tracing found.
-
-    Attributes:
-        inputs: each input of the graph, and where it is read.
-        fresh: the Tensors that a call makes.
-        results: the structure of the result, and its leaves: ("fresh", number), ("tensor", of),
-            ("grad", of) or ("static", object).
-        changes: what a call changes.
-        checks: values that must be true, and the error otherwise.
-        guards: answers relied on, in the order in which they were given.
-        leaves: the Tensors that the fresh ones' gradients go to, and their places in the trace.
-        captured: (Tensor, value's shape, dtype, whether it requires a gradient; whether its
-            `.grad` is there: None if nobody looked).
-        prepare: to be called before the inputs are read.
-        fixed: (mapping, key, value) that must be there still.
-        equal: (key, mappings) in which the numbers must be equal to one another.
-    """
-
-    inputs: list[tuple[Value, Source]]
-    fresh: list[Fresh]
-    structure: Structure
-    results: list[Any]
-    changes: list[Change]
-    checks: list[tuple[Value, Callable[[], Exception]]]
-    guards: list[Callable[[], bool]]
-    leaves: list[tuple[Ref, Leaf]]
-    captured: list[tuple[Ref, tuple[int, ...], DType, bool, bool | None]]
-    prepare: list[Callable[[], Any]]
-    fixed: list[tuple[Any, Any, Any]]
-    equal: list[tuple[Any, list[Any]]]
-    trace: "Trace"
 
 
 class _Captured:
@@ -384,16 +319,23 @@ class Trace:
 
     # -- the end
 
-    def finish(self, result: Any) -> Record:
+    def finish(self, result: Any, bindings: list[Binding] | None = None) -> Record:
         """Return what was found; called while the trace still lasts.
+
+        Args:
+            result: what the function returned.
+            bindings: names that have got other Tensors, see `core/binding.py`.
 
         Raises:
             TraceError: something was changed that a program cannot change.
         """
         for known in self._captured.values():
             _check_kept(known)
+        for binding in bindings or ():
+            self._hold(binding)
         changes = [c for known in list(self._captured.values()) for c in self._changes_of(known)]
         changes += [c for opened in self._opened.values() for c in self._items_of(opened)]
+        changes += [self._rebinding(b) for b in bindings or ()]
         leaves, structure = flatten(result)
         results = [self._reference(x) for x in leaves]
         fresh = [self._describe(t) for t in self._made]
@@ -405,6 +347,29 @@ class Trace:
             ends, [self._facts(k) for k in self._captured.values()], self.prepare, self.fixed,
             self.equal, self,
         )  # fmt: skip
+
+    def _hold(self, b: Binding) -> None:
+        """Read a captured Tensor from where it lies, for there will be others."""
+        if not isinstance(b.old, Tensor):
+            return
+        known = self._captured.get(id(b.old))
+        if known is None or known.node is not None or known.ref is not b.old:
+            raise TraceError(
+                f"a compiled function puts a new Tensor in the place of one, {b.key!r}, that "
+                "requires a gradient, or is an argument; give that one a new value: t.copy_(new)"
+            )
+        known.ref = held = Held(b.mapping, b.key)
+        for i, (value, source) in enumerate(self._sources):
+            if value is known.value:
+                self._sources[i] = value, source._replace(of=held)
+
+    def _rebinding(self, b: Binding) -> Change:
+        if b.new._node is not None and _is_live(b.new._node):
+            raise TraceError(
+                f"a compiled function stores a Tensor that requires a gradient, as {b.key!r}; "
+                "store t.detach(), or return it"
+            )
+        return Change("rebind", b.mapping, b.key, self._reference(b.new))
 
     def _facts(self, known: _Captured) -> Any:
         v = known.value
@@ -453,6 +418,12 @@ class Trace:
         if isinstance(x, Number):
             raise TraceError("a number that changes from call to call cannot be returned")
         if not isinstance(x, Tensor):
+            if not isinstance(x, _CONSTANT) and not self._environment.knows(x):
+                raise TraceError(
+                    f"a compiled function returns a {type(x).__name__} made inside it, in which "
+                    "Tensors cannot be found; return Tensors, or lists, tuples, dicts and "
+                    "dataclasses of them"
+                )
             return ("static", x)
         known = self._captured.get(id(x))
         if known is not None:
@@ -491,10 +462,3 @@ def _check_kept(known: _Captured) -> None:
 def _is_live(node: Node) -> bool:
     """Say whether nothing that a node depends on has been freed by a backward pass."""
     return all(n.saved is not None for n in ancestors([node]))
-
-
-def graph_of(record: Record, more: list[Value]) -> Graph:
-    """Return the graph of a record's changes and fresh Tensors, and of `more` values."""
-    outputs = [c.what for c in record.changes if isinstance(c.what, Value)]
-    outputs += [f.value for f in record.fresh] + [v for v, _ in record.checks] + more
-    return Graph([v for v, _ in record.inputs], list(dict.fromkeys(outputs)))

@@ -20,7 +20,9 @@ STATIC = {"kernel": (2, 2), "stride": (2, 1), "padding": (0, 1), "dilation": (1,
 PLACES = [[[[1, 1, 0, 2], [3, 2, 0, 2]]]]
 
 
-def _outer(shape: Any, padding: Any, kernel: Any, stride: Any, dilation: Any, out: Any) -> list[int]:
+def _outer(
+    shape: Any, padding: Any, kernel: Any, stride: Any, dilation: Any, out: Any
+) -> list[int]:
     """Return the spatial sizes with everything that a window sees around them."""
     rows = zip(shape[-len(out) :], padding, kernel, stride, dilation, out, strict=True)
     return [max(n + p, s * (m - 1) + d * (k - 1) + 1) for n, p, k, s, d, m in rows]

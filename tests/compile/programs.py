@@ -5,6 +5,7 @@ simplification, the text form and back, and the program's results against those 
 computed operation by operation.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,10 +20,14 @@ from atled.core.graph import Graph, Value, parse, verify
 from atled.core.guard import Environment
 from atled.core.tensor import Tensor
 from atled.core.trace import Trace
+from atled.dtypes import by_name
 from atled.testing import TOLERANCES
 from atled.tree import flatten
 
-__all__ = ["compared", "examined", "graph_of", "reference", "same_bits", "traced"]
+__all__ = [
+    "Fence", "compared", "constant", "examined", "graph_of", "leaf", "reference", "same_bits",
+    "tensors", "traced",
+]  # fmt: skip
 
 Array = Any  # a numpy.ndarray
 
@@ -48,6 +53,19 @@ def traced(function: Callable[..., Any], *operands: Tensor) -> tuple[Graph, list
 
 def _nothing() -> None:
     """Reach no Tensor."""
+
+
+def leaf(array: Array) -> Value:
+    """Return an input of a graph that is like an array."""
+    return Value("input", (), {}, array.shape, by_name(array.dtype.name))
+
+
+def constant(number: Any, like: Value, shape: tuple[int, ...] | None = None) -> Value:
+    """Return a number as large and of the dtype of another value."""
+    typed = np.asarray(number).astype(like.dtype.name).item()
+    one = Value("constant", (), {"value": typed, "dtype": like.dtype}, (), like.dtype)
+    shape = like.shape if shape is None else shape
+    return Value.of("broadcast_to", one, shape=shape) if shape else one
 
 
 def graph_of(*outputs: Value) -> Graph:
@@ -98,7 +116,53 @@ def _largest(y: Array) -> float:
     return max(1.0, float(finite.max(initial=0.0)))
 
 
-def compared(graph: Graph, arrays: Sequence[Array], program: Program | None = None) -> Program:
+class Fence:
+    """Memory with canaries before and behind each array, and nothing but garbage in it.
+
+    While it is entered, `numpy.empty` gives such arrays, and what is made then (a program: its
+    arena, its results) keeps that function. A write outside of an array is found by `check`.
+    """
+
+    WIDTH, CANARY = 256, 0xA5
+
+    def __init__(self) -> None:
+        self._plain = np.empty
+        self.kept: list[tuple[Array, int, int]] = []
+
+    def __enter__(self) -> "Fence":
+        np.empty = self.empty  # type: ignore[assignment]
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        np.empty = self._plain  # type: ignore[assignment]
+
+    def empty(self, shape: Any, dtype: Any = float, **options: Any) -> Array:
+        """Return a fresh array of this memory."""
+        kind = np.dtype(dtype)
+        axes = (shape,) if isinstance(shape, int) else tuple(shape)
+        size = math.prod(axes) * kind.itemsize
+        whole = self._plain(size + 2 * self.WIDTH + 64, np.uint8)
+        whole[:] = self.CANARY
+        start = self.WIDTH + -(whole.ctypes.data + self.WIDTH) % 64
+        self.kept.append((whole, start, start + size))
+        return whole[start : start + size].view(kind).reshape(axes)
+
+    def copy(self, x: Array) -> Array:
+        """Return a copy in this memory."""
+        made = self.empty(x.shape, x.dtype)
+        made[...] = x
+        return made
+
+    def check(self) -> None:
+        """Raise if something was written beside an array."""
+        for whole, start, end in self.kept:
+            for part in (whole[:start], whole[end:]):
+                assert (part == self.CANARY).all(), f"beside an array of {end - start} bytes"
+
+
+def compared(
+    graph: Graph, arrays: Sequence[Array], aliases: dict[int, int] | None = None
+) -> Program:
     """Compile a graph, run it twice, and compare with NumPy; return the program.
 
     Floats may differ by the tolerance of their dtype, relative to the largest number that they
@@ -106,16 +170,22 @@ def compared(graph: Graph, arrays: Sequence[Array], program: Program | None = No
     falls short of that, the program may be as far from the result in float64 as NumPy is itself.
     """
     examined(graph)
+    aliases = aliases or {}
     arrays = [np.asarray(x) for x in arrays]
-    before = [x.copy() for x in arrays]
-    program = program or Program(graph)
     expected, limits = reference(graph, arrays)
+    with Fence() as fence:
+        program = Program(graph, aliases)
     for _ in range(2):  # the second run finds an arena that is not fresh
-        found = program.run(list(arrays))
-        for kept, x in zip(before, arrays, strict=True):
-            same_bits(kept, x, "an input was written")
+        given = [fence.copy(x) for x in arrays]
+        found = program.run(list(given))
+        fence.check()
+        for k, (x, before) in enumerate(zip(given, arrays, strict=True)):
+            if k not in aliases.values():
+                same_bits(x, before, f"input {k} was written")
         for i, (a, b, limit) in enumerate(zip(found, expected, limits, strict=True)):
-            if _differs(a, b, limit) and not _as_good(graph, before, i, a, b):
+            assert i not in aliases or not a.size or a is given[aliases[i]]
+            assert not any(a.size and np.shares_memory(a, other) for other in found[:i])
+            if _differs(a, b, limit) and not _as_good(graph, arrays, i, a, b):
                 raise AssertionError(_description(graph, i, a, b))
     return program
 
@@ -154,7 +224,8 @@ def _description(graph: Graph, i: int, a: Array, b: Array) -> str:
     worst = np.unravel_index(int(np.argmax(apart)), a.shape)
     return (
         f"output {i}, {graph.outputs[i]!r}: {a[worst]!r} instead of {b[worst]!r} at {worst}, "
-        f"{np.count_nonzero(apart)} of {a.size} differ, in\n{graph}\nsimplified\n{simplified(graph)}"
+        f"{np.count_nonzero(apart)} of {a.size} differ, in\n{graph}\n"
+        f"simplified\n{simplified(graph)}"
     )
 
 

@@ -173,6 +173,11 @@ def test_a_captured_numpy_array_changes():
     table[1] = 5
     assert scaled(at.ones(3)).tolist() == [1.0, 5.0, 1.0]
     assert scaled.stats().traces == 1
+    strided = np.ones(6, np.float32)[::2]
+    other = at.compile(lambda x: x * strided)
+    assert other(at.ones(3)).tolist() == [1.0, 1.0, 1.0]
+    strided[0] = 4
+    assert other(at.ones(3)).tolist() == [4.0, 1.0, 1.0]
     table = np.full(3, 7, np.float32)
     assert scaled(at.ones(3)).tolist() == [7.0, 7.0, 7.0]
 

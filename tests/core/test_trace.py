@@ -6,8 +6,9 @@ import atled as at
 from atled.config import modes
 from atled.core.graph import parse, verify
 from atled.core.guard import Environment
+from atled.core.record import graph_of
 from atled.core.symbol import TRACED, Number
-from atled.core.trace import Trace, graph_of
+from atled.core.trace import Trace
 
 np = pytest.importorskip("numpy", reason="the traced namespace stands on NumPy's")
 
