@@ -100,6 +100,7 @@ def _joined(first: Step, second: Step) -> Step:
     step.declarations |= body.declarations | second.declarations
     step.units, step.scratch, step.flops = count, second.scratch, first.flops + second.flops
     step.cost = (first.cost * first.units + second.cost * second.units) / count
+    step.dynamic = second.dynamic
     operands = {v for v, _ in first.arrays}
     step.in_order = {(t, s) for t, s in second.in_order if s not in operands}
     return step

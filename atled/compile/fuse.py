@@ -12,6 +12,7 @@ Three decisions, in order:
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from atled.compile.index import Affine, Split, Unaligned, Var, linearised
@@ -106,12 +107,16 @@ class Plan:
         self.steps, self.arrays = steps, arrays
 
 
-def planned(graph: Graph) -> Plan:
-    """Decide what is computed together."""
+def planned(graph: Graph, alone: Sequence[Value] = ()) -> Plan:
+    """Decide what is computed together.
+
+    Args:
+        alone: values that have a kernel of their own: other steps wait for them.
+    """
     nodes = _nodes(graph)
     while True:
         try:
-            return _Grouping(graph, nodes).plan()
+            return _Grouping(graph, nodes, set(alone)).plan()
         except Unaligned as error:
             if error.value is None or error.value in nodes:
                 raise
@@ -182,8 +187,8 @@ class _Step:
 
 
 class _Grouping:
-    def __init__(self, graph: Graph, nodes: set[Value]) -> None:
-        self.graph, self.nodes = graph, nodes
+    def __init__(self, graph: Graph, nodes: set[Value], alone: set[Value]) -> None:
+        self.graph, self.nodes, self.alone = graph, nodes, alone
         self.arrays = nodes | set(graph.inputs)
         self.order = {v: i for i, v in enumerate(graph.values)}
         self.numbers = itertools.count()
@@ -256,6 +261,8 @@ class _Grouping:
         first, second = a.kernel, b.kernel
         assert first is not None
         assert second is not None
+        if not self.alone.isdisjoint((*first.members, *second.members)):
+            return None
         if len(first.members) + len(second.members) > LARGEST or self._detour(a, b):
             return None
         rows = self._common_rows(a, b)
@@ -293,9 +300,10 @@ class _Grouping:
                 continue
             for x in high.reads:
                 producer = self.step_of.get(x)
-                if producer is not None and producer is not low and producer is not high:
-                    if producer.ancestors >> low.number & 1:
-                        return True
+                if producer is None or producer is low or producer is high:
+                    continue
+                if producer.ancestors >> low.number & 1:
+                    return True
         return False
 
     def _replace(self, a: _Step, b: _Step, kernel: Kernel) -> _Step:

@@ -59,6 +59,7 @@ def scheduled(
         for step in steps
     }
     before = {writers[v] for v in tests if v in writers}
+    _after_tests(steps, waits, before)
     inplace, copied = _in_place(aliases, steps, writers, readers, waits, before)
     plan = Schedule(_levels(steps, waits))
     plan.inplace, plan.copied = inplace, copied
@@ -66,6 +67,16 @@ def scheduled(
     plan.tested = max(tested, default=-1)
     _place(plan, graph, readers, writers)
     return plan
+
+
+def _after_tests(steps: list[Step], waits: dict[Step, set[Step]], before: set[Step]) -> None:
+    """Make what goes to computed places wait for the tests that they are inside."""
+    if before:
+        behind = _behind(steps, waits)
+        for step in steps:
+            leads = any(behind[step] >> test.number & 1 for test in before)
+            if step.dynamic and step not in before and not leads:
+                waits[step] |= before
 
 
 def _in_place(

@@ -76,10 +76,10 @@ class Program:
             print(graph)
         wanted = {graph.outputs[k]: graph.inputs[i] for k, i in (aliases or {}).items()}
         wanted = {v: x for v, x in wanted.items() if v.op != "input" and v.size}
-        plan = planned(graph)
+        self.tests = [graph.outputs[k] for k in tests]
+        plan = planned(graph, self.tests)
         steps = steps_of(plan)
         self.graph, self.plan = graph, plan
-        self.tests = [graph.outputs[k] for k in tests]
         self.schedule = scheduled(graph, steps, wanted, self.tests)
         self._finish_copies()
         self._lay_out()

@@ -17,6 +17,7 @@ from atled.compile.index import strides_of
 from atled.compile.ir import Type, Writer
 from atled.compile.kernel import Kernel
 from atled.compile.matrix import Product, divided, product
+from atled.compile.native import host
 from atled.compile.operations import memory_type, register_type
 from atled.compile.steps import Step, kernel_step
 from atled.core.graph import Value
@@ -164,23 +165,27 @@ def _scatter(value: Value, plan: Plan) -> Step:
     step = Step(value.op, [(v, 0) for v in (into, rows, *indices, value)], [value])
     count = indices[0].size
     inner = rows.size // max(count, 1)
-    columns = min(inner, 64)
-    step.units = -(-inner // columns)
+    kind = memory_type(value.dtype, 1)
+    lanes = host().vector_bytes * 8 // kind.bits
+    if inner % lanes == 0:
+        kind = kind._replace(lanes=lanes)
+    columns = min(inner, 4 * lanes)
+    step.units, step.dynamic = -(-inner // columns), True
     lead = value.size // inner
     body = Body()
-    kind = memory_type(value.dtype, 1)
     with body.when(body.emit("icmp slt i64 %begin, %end")), body.loop("%begin", "%end") as unit:
         first = body.place((unit.index, columns))
         last = body.emit(f"add i64 {first}, {columns}")
         body.declare("declare i64 @llvm.smin.i64(i64, i64)")
         last = body.emit(f"call i64 @llvm.smin.i64(i64 {last}, i64 {inner})")
-        with body.loop(0, lead) as row, body.loop(first, last) as column:
+        scalar = kind._replace(lanes=1)
+        with body.loop(0, lead) as row, body.loop(first, last, kind.lanes) as column:
             at = body.place((row.index, inner), (column.index, 1))
-            x = body.load(kind, body.offset("%a0", at, kind))
-            body.store(kind, x, body.offset(f"%a{len(indices) + 2}", at, kind))
+            x = body.load(kind, body.offset("%a0", at, scalar))
+            body.store(kind, x, body.offset(f"%a{len(indices) + 2}", at, scalar))
         if count:
             _scatter_rows(body, value, first, last, count, inner, kind)
-    step.cost = (lead + 2.0 * count) * columns
+    step.cost = (lead + 2.0 * count) * columns / kind.lanes
     _finished(step, value.op, body, [f"%a{i}" for i in range(len(indices) + 3)])
     return step
 
@@ -201,10 +206,11 @@ def _scatter_rows(
                 )
             places.append((read, strides_of(into.shape)[k]))
         start = body.place(*places)
-        with body.loop(first, last) as column:
-            target_at = body.offset(target, body.place((start, 1), (column.index, 1)), kind)
+        scalar = kind._replace(lanes=1)
+        with body.loop(first, last, kind.lanes) as column:
+            target_at = body.offset(target, body.place((start, 1), (column.index, 1)), scalar)
             source_at = body.place((row.index, inner), (column.index, 1))
-            x = body.load(kind, body.offset("%a1", source_at, kind))
+            x = body.load(kind, body.offset("%a1", source_at, scalar))
             if value.op == "scatter_nd_add":
                 before = body.load(kind, target_at)
                 word = "fadd" if kind.is_float else "or" if value.dtype is bool_ else "add"

@@ -36,6 +36,7 @@ class Step:
             no other; the two may lie in the same memory.
         idle: arrays that it is handed and leaves alone.
         kind: "kernel", "library", "eager" or "copy".
+        dynamic: whether it goes to places in memory that are computed.
         product: of a single matrix product that can be computed in blocks of rows, its sizes.
         row_local: arrays of which a kernel reads, for each row, that row only.
         units_per_row: gives, for a number of rows, how many units each of them takes; 0 if units
@@ -54,6 +55,7 @@ class Step:
         self.in_order: set[tuple[Value, Value]] = set()
         self.idle: list[Value] = []
         self.kind = "library"
+        self.dynamic = False
         self.product: Any = None
         self.row_local: set[Value] = set()
         self.units_per_row: Callable[[int], int] = lambda rows: 0
@@ -80,6 +82,8 @@ def kernel_step(kernel: Kernel, plan: Plan) -> Step:
     step.units, step.cost, step.scratch = made.units, made.cost, made.scratch
     step.in_order = _in_order(kernel, loops)
     step.kind, step.flops = "kernel", _flops(kernel.rows, loops)
+    work = [e for p in loops.passes for s in p.stores + p.reductions for e in expressions(s.expr)]
+    step.dynamic = any(e.op == "load" and e.args for e in work)
     step.row_local, step.units_per_row = row_local(loops), made.units_per_row
     return step
 
