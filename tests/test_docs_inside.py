@@ -67,11 +67,7 @@ def test_the_graphs_of_the_page_are_those_of_its_step(step) -> None:
 
 
 def test_the_steps_of_the_page_are_those_of_its_step(step) -> None:
-    page = PAGE.read_text()
-    table = step.explain().partition("what\n")[2].splitlines()
-    assert len(table) == 6
-    for line in table:
-        titles = re.search(r"  (\S+ ?\S* -> .*)$", line)
-        assert titles is not None
-        assert titles[1] in page, line
-    assert step._prepared[0].program.schedule.arena == 6144
+    native = pytest.importorskip("atled.compile.native")
+    if native.host().vector_bytes != 64:
+        pytest.skip("the page shows a processor with AVX-512")
+    assert f"```text\n{step.explain()}\n```" in PAGE.read_text()

@@ -33,6 +33,7 @@ argsort searchsorted call concat pool_places pool_take pool_spread
 INLINED = frozenset({"concat", "place"})  # their operands need not lie in memory
 CHEAP = 2.0  # cycles: computing that again is better than a trip through memory
 LARGEST = 400  # members of a kernel
+DEEP = 150  # operations on the way to a node: expressions are walked recursively
 
 
 class View:
@@ -136,9 +137,15 @@ def _nodes(graph: Graph) -> set[Value]:
         elif is_library(v) and v.op not in INLINED:
             found |= {_in_memory(x, v) for x in v.inputs}
     costs: dict[Value, float] = {}
+    depths: dict[Value, int] = {}
     for v in graph.values:
+        costs[v] = depths[v] = 0
         if v in found or v.op not in FUSIBLE:
-            costs[v] = 0.0
+            continue
+        depths[v] = 1 + max([depths[x] for x in v.inputs], default=0)
+        if depths[v] > DEEP:
+            found.add(v)
+            depths[v] = 0
             continue
         own = COSTS.get(v.op, 1) if v.op in ELEMENTWISE - {"astype"} else 0.0
         costs[v] = own + sum(costs[x] for x in v.inputs)

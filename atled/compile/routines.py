@@ -286,9 +286,13 @@ def _pooling(value: Value) -> pooling.Pooling:
     """Return the sizes of a pooling: all leading axes are planes."""
     static, n = value.static, len(value.static["out"])
     shape = value.shape if value.op == "pool_spread" else value.inputs[0].shape
-    options = (static[k] for k in ("kernel", "stride", "padding", "dilation", "out"))
-    dtype = value.inputs[0].dtype.name
-    return pooling.Pooling(math.prod(shape[:-n]), shape[-n:], *options, dtype=dtype)
+    kernel, stride, padding, dilation, out = (
+        static[k] for k in ("kernel", "stride", "padding", "dilation", "out")
+    )
+    return pooling.Pooling(
+        math.prod(shape[:-n]), shape[-n:], kernel, stride, padding, dilation, out,
+        value.inputs[0].dtype.name,
+    )  # fmt: skip
 
 
 def _pool_places(value: Value, plan: Plan) -> Step:

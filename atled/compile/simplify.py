@@ -118,7 +118,8 @@ class Builder:
             return spread
         neutral = _NEUTRAL.get(op, ())
         for position, number in neutral:
-            if numbers[position] == number and type(numbers[position]) is not bool:
+            given = numbers[position]
+            if given == number and type(given) is not bool and str(given) != "-0.0":
                 return inputs[1 - position]
         if op == "negative" and inputs[0].op == "negative":
             return inputs[0].inputs[0]
@@ -128,7 +129,7 @@ class Builder:
             return inputs[1] if numbers[0] else inputs[2]
         if op == "where" and inputs[1] is inputs[2]:
             return inputs[1]
-        if op == "divide" and numbers[1] is not None and _is_power_of_two(numbers[1]):
+        if op == "divide" and _has_exact_inverse(numbers[1], inputs[1].dtype.name):
             inverse = self.constant(1.0 / numbers[1], inputs[1].dtype)
             return self.make("multiply", (inputs[0], self.broadcast(inverse, shape)), {})
         return None
@@ -179,8 +180,11 @@ def number_of(value: Value) -> Any:
     return value.static["value"] if value.op == "constant" else None
 
 
-def _is_power_of_two(x: Any) -> bool:
-    return isinstance(x, float) and math.isfinite(x) and x != 0 and abs(math.frexp(x)[0]) == 0.5
+def _has_exact_inverse(x: Any, dtype: str) -> bool:
+    """Say whether a number is a power of two, and its inverse a number of the dtype too."""
+    if not isinstance(x, float) or not math.isfinite(x) or x == 0 or abs(math.frexp(x)[0]) != 0.5:
+        return False
+    return 1 / abs(x) <= float(np.finfo(dtype).max)
 
 
 # -- movement

@@ -6,7 +6,9 @@ that threads share. Equal functions have equal text, and so are compiled once.
 
 import hashlib
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
 
 from atled.compile.fuse import Plan
@@ -72,7 +74,73 @@ class Step:
 
 
 def kernel_step(kernel: Kernel, plan: Plan) -> Step:
-    """Return a kernel as a step."""
+    """Return a kernel as a step.
+
+    A kernel that is equal to one that was written before, but for the arrays that it works on, is
+    not written again: blocks of a network are often alike.
+    """
+    if kernel.into:
+        return _written(kernel, plan)
+    key, values = signature(kernel, plan.arrays)
+    with _lock:
+        found = _known.get(key)
+    if found is None:
+        step = _written(kernel, plan)
+        places = {v: i for i, v in enumerate(values)}
+        with _lock:
+            if len(_known) >= KNOWN:
+                _known.clear()
+            _known[key] = _renamed(step, places)
+        return step
+    return _renamed(found, dict(enumerate(values)))
+
+
+def _renamed(step: Step, names: Mapping[Any, Any]) -> Step:
+    """Return a step with other things in place of its arrays: their numbers, or those arrays."""
+    twin = copy(step)
+    twin.arrays = [(names[v], offset) for v, offset in step.arrays]
+    twin.writes = [names[v] for v in step.writes]
+    twin.in_order = {(names[a], names[b]) for a, b in step.in_order}
+    twin.row_local = {names[v] for v in step.row_local}
+    return twin
+
+
+KNOWN = 1024  # kernels that are remembered
+_known: dict[Any, Step] = {}  # with numbers in place of arrays
+_lock = threading.Lock()
+
+
+def signature(kernel: Kernel, arrays: set[Value]) -> tuple[Any, list[Value]]:
+    """Return what is equal for kernels that differ in their arrays only, and all their values.
+
+    Values stand in the order in which they are met, so that equal kernels have theirs in the
+    same order.
+    """
+    members = set(kernel.members)
+    numbers: dict[Value, int] = {}
+    lines: list[Any] = [kernel.rows]
+
+    def visit(value: Value) -> int:
+        number = numbers.get(value)
+        if number is not None:
+            return number
+        own = value in members
+        if value in arrays and not own:
+            line: Any = (value.shape, value.dtype)
+        else:
+            inputs = [visit(x) for x in value.inputs]
+            static = repr(sorted(value.static.items()))
+            line = (value.op, *inputs, static, value.shape, value.dtype, own,
+                    value in kernel.stored)  # fmt: skip
+        number = numbers[value] = len(numbers)
+        lines.append(line)
+        return number
+
+    order = [visit(member) for member in kernel.members]
+    return (tuple(lines), tuple(order)), list(numbers)
+
+
+def _written(kernel: Kernel, plan: Plan) -> Step:
     loops = lowered(kernel, plan.arrays)
     made = emit(loops, host().vector_bytes)
     step = Step(_title(kernel), [(v, 0) for v in made.arrays], loops.targets)
@@ -142,13 +210,14 @@ def copy_step(value: Value, target: Value) -> Step:
 def _title(kernel: Kernel) -> str:
     """Name a kernel by what it computes: all operations, with those in between."""
     names: dict[str, None] = {}
+    members = set(kernel.members)
     for member in kernel.members:
         inside = [member]
         while inside:
             value = inside.pop()
             if value.op in ELEMENTWISE or value.op in REDUCTIONS or not names:
                 names[value.op] = None
-            inside += [x for x in value.inputs if x.op in FUSIBLE and x not in kernel.members]
+            inside += [x for x in value.inputs if x.op in FUSIBLE and x not in members]
             if len(names) > 8:
                 return "+".join([*list(names)[:8], "..."])
     return "+".join(names)

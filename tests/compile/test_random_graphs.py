@@ -22,7 +22,7 @@ from tests.compile.primitives import SIZES as PRIMITIVE_SIZES
 from tests.compile.primitives import RandomGraph
 from tests.compile.programs import compared, tensors, traced
 
-FAST, ALL, PER_TEST = 160, 1280, 40
+FAST, ALL, PER_TEST = 80, 1280, 40
 SIZES = (1, 2, 3, 4, 5, 7, 8, 16, 17, 33)
 LARGEST = 20_000  # elements of one value
 
