@@ -29,6 +29,8 @@ from atled.compile.routines import steps_of
 from atled.compile.simplify import simplified
 from atled.compile.steps import Step, copy_step
 from atled.core.graph import Graph, Value
+from atled.dtypes import bfloat16, float16
+from atled.errors import TraceError
 
 __all__ = ["DATA", "Program"]
 
@@ -393,6 +395,15 @@ def _apart(graph: Graph, aliases: dict[int, int]) -> Graph:
             v = Value("reshape", (v,), {"shape": v.shape}, v.shape, v.dtype)
         outputs.append(v)
     return Graph(graph.inputs, outputs)
+
+
+def _refuse_halves(graph: Graph) -> None:
+    for v in graph.values:
+        if v.dtype in (float16, bfloat16):
+            raise TraceError(
+                f"compile works in float32 and float64; {v.op} of shape {v.shape} is "
+                f"{v.dtype.name}: convert it with .astype(float32), or leave this part out"
+            )
 
 
 def _sequence(name: str, levels: list[tuple[str, int]], test: list[str]) -> str:

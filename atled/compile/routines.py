@@ -21,6 +21,7 @@ from atled.compile.native import host
 from atled.compile.operations import memory_type, register_type
 from atled.compile.steps import Step, kernel_step
 from atled.core.graph import Value
+from atled.core.op import REGISTRY
 from atled.dtypes import bool_
 
 __all__ = ["steps_of"]
@@ -40,7 +41,8 @@ def steps_of(plan: Plan) -> list[Step]:
 
 def _eager(value: Value, plan: Plan) -> Step:
     name = value.static["name"] if value.op == "call" else value.op
-    step = Step(f"eager {name}", [(x, 0) for x in value.inputs], [value])
+    reason = REGISTRY[name].lower.reason if name in REGISTRY else "it has no loops of its own"
+    step = Step(f"{name}: {reason}", [(x, 0) for x in value.inputs], [value])
     step.eager, step.kind = value, "eager"
     return step
 

@@ -143,7 +143,7 @@ def signature(kernel: Kernel, arrays: set[Value]) -> tuple[Any, list[Value]]:
 def _written(kernel: Kernel, plan: Plan) -> Step:
     loops = lowered(kernel, plan.arrays)
     made = emit(loops, host().vector_bytes)
-    step = Step(_title(kernel), [(v, 0) for v in made.arrays], loops.targets)
+    step = Step(_title(kernel, plan.arrays), [(v, 0) for v in made.arrays], loops.targets)
     step.name = "k" + hashlib.sha256(made.body.encode()).hexdigest()[:16]
     step.texts[step.name] = made.body.replace("@NAME", f"@{step.name}")
     step.declarations = made.declarations
@@ -207,17 +207,17 @@ def copy_step(value: Value, target: Value) -> Step:
     return step
 
 
-def _title(kernel: Kernel) -> str:
+def _title(kernel: Kernel, arrays: set[Value]) -> str:
     """Name a kernel by what it computes: all operations, with those in between."""
     names: dict[str, None] = {}
-    members = set(kernel.members)
+    apart = arrays.union(kernel.members)
     for member in kernel.members:
         inside = [member]
         while inside:
             value = inside.pop()
             if value.op in ELEMENTWISE or value.op in REDUCTIONS or not names:
                 names[value.op] = None
-            inside += [x for x in value.inputs if x.op in FUSIBLE and x not in members]
+            inside += [x for x in value.inputs if x.op in FUSIBLE and x not in apart]
             if len(names) > 8:
                 return "+".join([*list(names)[:8], "..."])
     return "+".join(names)

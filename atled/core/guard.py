@@ -32,9 +32,10 @@ MISSING = object()
 LONGEST = 1000  # entries of a container that are looked at; of a longer one only its length
 _PLAIN = (int, float, bool, str, bytes, complex, type(None))
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 _FOREIGN = (
     _PACKAGE,
-    *{sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "platstdlib", "purelib")},
+    *{sysconfig.get_paths()[name] + os.sep for name in _LIBRARIES},
 )
 _GLOBALS = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "STORE_NAME", "DELETE_GLOBAL"))
 

@@ -175,7 +175,8 @@ class Op:
         broadcasts: whether operands broadcast, so that cotangents are summed back.
         outputs: the number of results.
         batch: its batching rule; `Absent` until there is one.
-        lower: its lowering for `compile`; `Absent` until there is one.
+        lower: why `compile` calls it eagerly where it is no primitive and has no forward of its
+            own: an `Absent`.
         domain: the interval in which random test inputs lie.
         samples: what to test it on.
         reference: the dotted name of an independent implementation.
@@ -192,7 +193,7 @@ class Op:
     broadcasts: bool = False
     outputs: int = 1
     batch: Any = Absent("batching comes with vmap")
-    lower: Any = Absent("lowering comes with compile")
+    lower: Any = Absent("there are no loops for it")
     domain: tuple[float, float] = (-2.0, 2.0)
     samples: tuple[Sample, ...] = ()
     reference: str | None = None

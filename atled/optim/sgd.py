@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from atled.config import modes
+from atled.core.tensor import Tensor
 from atled.optim.decay import decayed
 from atled.optim.optimizer import Optimizer
 
@@ -45,6 +47,13 @@ class SGD(Optimizer):
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
             "nesterov": nesterov, "maximize": maximize,
         })  # fmt: skip
+
+    def _initial(self, p: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
+        made = super()._initial(p, group)
+        if modes.tracing is not None and group["momentum"] and not group["dampening"]:
+            # From zeros the first step is the same, and the second needs no program of its own.
+            made["momentum_buffer"] = p.backend.zeros_like(p._value)
+        return made
 
     def update(self, xp: Any, w: Any, g: Any, s: dict[str, Any], group: Mapping[str, Any]) -> Any:
         w, g = decayed(w, g, group)

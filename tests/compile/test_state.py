@@ -145,6 +145,28 @@ def test_state_in_place():
     assert rows.tolist() == [[0.0, 0.0], [4.0, 4.0]]
 
 
+def test_parameters_are_written_in_place_where_nobody_else_sees_them():
+    model = network()
+    optimizer = at.optim.Adam(model.parameters())
+    step = at.compile(training(model, optimizer))
+    step(*batch(0))
+    weight = model[0].weight
+    arrays = {id(p.array): p.array.copy() for p in model.parameters()}
+    moment = optimizer._slots[0]["exp_avg"]
+    address = moment.ctypes.data
+    del moment
+    step(*batch(1))
+    step(*batch(2))
+    for p in model.parameters():
+        assert (p.array != arrays[id(p.array)]).any()
+    assert optimizer._slots[0]["exp_avg"].ctypes.data == address
+    held = weight.array
+    before = held.copy()
+    step(*batch(3))
+    assert (held == before).all()
+    assert (weight.array != before).any()
+
+
 def test_values_that_are_kept_stay_what_they_were():
     def between(n, model, optimizer, step):
         assert_close(kept.get(id(model), [[]])[0], kept.get(id(model), [[], []])[1])

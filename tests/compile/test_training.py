@@ -24,7 +24,8 @@ OPTIMIZERS = [
 ]
 VARIANTS: list[tuple[Any, dict[str, Any], int]] = [
     *[(c, {}, 2 if c is at.optim.RAdam else 1) for c in OPTIMIZERS],
-    (at.optim.SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}, 2),
+    (at.optim.SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}, 1),
+    (at.optim.SGD, {"momentum": 0.9, "dampening": 0.1}, 2),  # the first step has no buffer
     (at.optim.Adam, {"amsgrad": True, "weight_decay": 0.1}, 1),
     (at.optim.AdamW, {"maximize": True}, 1),
     (at.optim.RMSprop, {"momentum": 0.9, "centered": True}, 1),
