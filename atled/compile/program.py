@@ -73,9 +73,12 @@ class Program:
         tests: Sequence[int] = (),
     ) -> None:
         debug = self.debug = debug_level()
-        graph = _apart(simplified(graph), aliases or {})
+        _refuse_halves(graph)
         if debug >= 1:
-            print(graph)
+            print(f"as traced:\n{graph}")
+        graph = simplified(graph)
+        if debug >= 1:
+            print(f"simplified:\n{graph}")
         wanted = {graph.outputs[k]: graph.inputs[i] for k, i in (aliases or {}).items()}
         wanted = {v: x for v, x in wanted.items() if v.op != "input" and v.size}
         self.tests = [graph.outputs[k] for k in tests]
