@@ -76,7 +76,7 @@ class Program:
         _refuse_halves(graph)
         if debug >= 1:
             print(f"as traced:\n{graph}")
-        graph = simplified(graph)
+        graph = _apart(simplified(graph), aliases or {})
         if debug >= 1:
             print(f"simplified:\n{graph}")
         wanted = {graph.outputs[k]: graph.inputs[i] for k, i in (aliases or {}).items()}
