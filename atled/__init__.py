@@ -390,13 +390,20 @@ __version__ = "0.1.0"
 newaxis = None
 
 if _TYPE_CHECKING:
-    from atled import compile, data, inspect, io, nn, optim, testing
+    from atled import data, inspect, io, nn, optim, testing
+    from atled.compile.function import compile, get_num_threads, set_num_threads
 
 # Rooms that are imported when they are first named: a third of the time of `import atled`.
 _ROOMS = frozenset({"compile", "data", "inspect", "io", "nn", "optim", "testing"})
 
 
+# Functions that come with one of them.
+_OF_COMPILE = frozenset({"get_num_threads", "set_num_threads"})
+
+
 def __getattr__(name: str) -> object:
     if name in _ROOMS:
         return _import_module(f"atled.{name}")
+    if name in _OF_COMPILE:
+        return getattr(_import_module("atled.compile"), name)
     raise AttributeError(f"module 'atled' has no attribute {name!r}")

@@ -8,10 +8,10 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from atled.compile.function import Compiled, Stats
+from atled.compile.function import Compiled, Stats, get_num_threads, set_num_threads
 from atled.compile.function import compile as _compile
 
-__all__ = ["Compiled", "Stats"]
+__all__ = ["Compiled", "Stats", "get_num_threads", "set_num_threads"]
 
 
 class _Door(ModuleType):

@@ -23,7 +23,7 @@ from atled.core.binding import rebound, settle
 from atled.core.guard import Environment, Slot
 from atled.core.tensor import Tensor
 from atled.core.trace import Elsewhere, Trace
-from atled.errors import TraceError, located
+from atled.errors import BackendError, TraceError, located
 from atled.tree import flatten
 
 __all__ = ["Compiled", "Stats", "compile"]
@@ -70,6 +70,33 @@ def compile(
     if function is None:
         return partial(compile, strict=strict, verify=verify)
     return Compiled(function, strict=strict, verify=verify)
+
+
+def set_num_threads(number: int) -> None:
+    """Set how many threads run a compiled program.
+
+    By default there are as many as this process may use processors: its affinity, the limits of
+    its cgroup, and ``ATLED_NUM_THREADS`` decide. Results are the same for any number.
+
+    Raises:
+        ValueError: number is not from 1 to 1024.
+        BackendError: llvmlite is not installed, so nothing is compiled.
+    """
+    _threads().set_num_threads(number)
+
+
+def get_num_threads() -> int:
+    """Return how many threads run a compiled program; see `set_num_threads`."""
+    return int(_threads().get_num_threads())
+
+
+def _threads() -> Any:
+    if find_spec("llvmlite") is None:
+        raise BackendError(
+            "only compiled programs have threads of their own, and llvmlite is not installed: "
+            "pip install 'atled[standard]'"
+        )
+    return import_module(".threads", __package__)
 
 
 class Compiled:
@@ -180,6 +207,8 @@ class Compiled:
         if self._prepared:
             self._prepared[0].forget()
         self._prepared.insert(0, prepared)
+        for old in self._prepared[KEPT:]:
+            old.retire()
         del self._prepared[KEPT:]
         return result
 

@@ -261,6 +261,17 @@ class Prepared:
             if source.kind != "number":
                 self.arrays[k] = None
 
+    def retire(self) -> None:
+        """Let go of everything, native code too: it is not called again.
+
+        Programs refer to themselves in circles; without this they would wait for the garbage
+        collector, which does not see how large they are.
+        """
+        retire = getattr(self.program, "retire", None)
+        if retire is not None:
+            retire()
+        vars(self).clear()
+
     def _still_tracked(self) -> bool:
         """Say whether the Tensors from outside still do, or do not, require a gradient."""
         for ref, _, _, needs, _ in self.record.captured:

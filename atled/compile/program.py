@@ -285,6 +285,10 @@ class Program:
             titles = ", ".join(s.title for s in self.schedule.levels[int(name[5:])])
             print(f"{took * 1e6:10.1f} us  {name} ({shares} shares): {titles}")
 
+    def retire(self) -> None:
+        """Let go of code and memory; the program is not run again."""
+        vars(self).clear()
+
     # -- running it
 
     def bind(self, k: int, array: Any) -> None:

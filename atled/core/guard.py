@@ -148,6 +148,17 @@ def is_foreign(path: str | None) -> bool:
     return path is None or path.startswith(_FOREIGN) or path.startswith("<frozen")
 
 
+def _plain(function: Any) -> Any:
+    """Return the function behind a method or a partial."""
+    while True:
+        if isinstance(function, MethodType):
+            function = function.__func__
+        elif isinstance(function, functools.partial):
+            function = function.func
+        else:
+            return function
+
+
 class Environment:
     """Everything that a function can read besides its arguments.
 
@@ -164,6 +175,7 @@ class Environment:
     def __init__(self, function: Any, others: list[tuple[Any, str]]) -> None:
         self._names: set[str] = set()  # of attributes that reachable code mentions
         self._stored: set[str] = set()  # of those that it assigns
+        self._root = _plain(function)  # the user's, wherever its file lies
         roots = [(function, getattr(function, "__name__", type(function).__name__)), *others]
         known = -1
         while known != len(self._names):  # code found late may mention what was passed over
@@ -265,7 +277,7 @@ class Environment:
             self._add("list", x, None, label)
 
     def _enter_function(self, f: FunctionType) -> None:
-        foreign = is_foreign(f.__code__.co_filename)
+        foreign = is_foreign(f.__code__.co_filename) and f is not self._root
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
             if not foreign:
                 self._add("cell", cell, None, name)
