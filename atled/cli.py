@@ -88,7 +88,7 @@ def _add_digits(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=_positive, help="the learning rate (default: the optimizer's, adam: 0.015)")
     add("--optimizer", choices=list(OPTIMIZERS), help="(default: adam)")
     add("--compile", action=argparse.BooleanOptionalAction, default=None,
-        help="run each step as one native program (default: where NumPy and llvmlite are)")  # fmt: skip
+        help="steps as native programs (default: if NumPy and llvmlite are there)")  # fmt: skip
     add("--seed", type=_counted(0), help="decides weights, order and noise (default: 0)")
     add("--data", metavar="FILE.csv",
         help="your own digits: rows of 64 numbers from 0 to 16 and a label")  # fmt: skip

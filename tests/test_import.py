@@ -7,6 +7,7 @@ from pathlib import Path
 FOREIGN = [
     "array_api_compat",
     "hypothesis",
+    "llvmlite",
     "matplotlib",
     "numpy",
     "rich",

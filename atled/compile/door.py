@@ -82,7 +82,7 @@ class Text:
         """Return the function; its text is in its attribute `source`."""
         source = "\n".join(self._lines)
         exec(compile(source, f"<{self._head}>", "exec"), self._space)
-        made = self._space[self._head]
+        made = self._space.pop(self._head)
         made.source = source
         return made
 

@@ -354,7 +354,7 @@ class Program:
             lines.append(f"    if call{k}(): return [{found}]")
         lines.append(f"    return [{found}]")
         exec("\n".join(lines), space)
-        made: Callable[[list[Any]], list[Any]] = space["run_bound"]
+        made: Callable[[list[Any]], list[Any]] = space.pop("run_bound")
         return made
 
     def _execute(self, arrays: list[Any], found: list[Any]) -> None:

@@ -105,7 +105,7 @@ def _renamed(step: Step, names: Mapping[Any, Any]) -> Step:
     return twin
 
 
-KNOWN = 1024  # kernels that are remembered
+KNOWN = 256  # kernels that are remembered
 _known: dict[Any, Step] = {}  # with numbers in place of arrays
 _lock = threading.Lock()
 
