@@ -190,6 +190,10 @@ class Body(Writer):
         if valid is None or valid >= kind.lanes:
             self.do(f"store {kind} {value}, ptr {pointer}, align {kind.bits // 8}")
             return
+        if valid == 1:  # LLVM 20 widens a masked store of one lane that was truncated before
+            first = self.emit(f"extractelement {kind} {value}, i64 0")
+            self.do(f"store {kind.scalar} {first}, ptr {pointer}, align {kind.bits // 8}")
+            return
         self.declare(
             f"declare void @llvm.masked.store.{kind.suffix}.p0"
             f"({kind}, ptr, i32, <{kind.lanes} x i1>)"
