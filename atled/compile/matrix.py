@@ -215,6 +215,7 @@ def blocks(p: Product) -> list[Block]:
     return found
 
 
+@lru_cache(None)
 def divided(p: Product) -> Divided:
     """Return a function that computes the blocks from `begin` up to `end` of a product."""
     parts = blocks(p)
