@@ -130,11 +130,11 @@ class Fence:
         self.kept: list[tuple[Array, int, int]] = []
 
     def __enter__(self) -> "Fence":
-        np.empty = self.empty  # type: ignore[assignment]
+        np.empty = self.empty  # type: ignore[misc, assignment]
         return self
 
     def __exit__(self, *exc: object) -> None:
-        np.empty = self._plain  # type: ignore[assignment]
+        np.empty = self._plain  # type: ignore[misc]
 
     def empty(self, shape: Any, dtype: Any = float, **options: Any) -> Array:
         """Return a fresh array of this memory."""
@@ -168,6 +168,8 @@ def compared(
     Floats may differ by the tolerance of their dtype, relative to the largest number that they
     were computed from; everything else, and NaN and infinity, must be the same. Where float32
     falls short of that, the program may be as far from the result in float64 as NumPy is itself.
+    Where a rounding error decides a comparison, the program may decide as NumPy does for inputs
+    that differ in their last digit.
     """
     examined(graph)
     aliases = aliases or {}
@@ -185,7 +187,9 @@ def compared(
         for i, (a, b, limit) in enumerate(zip(found, expected, limits, strict=True)):
             assert i not in aliases or not a.size or a is given[aliases[i]]
             assert not any(a.size and np.shares_memory(a, other) for other in found[:i])
-            if _differs(a, b, limit) and not _as_good(graph, arrays, i, a, b):
+            if not _differs(a, b, limit) or _as_good(graph, arrays, i, a, b):
+                continue
+            if not _on_a_step(graph, arrays, i, a, limit):
                 raise AssertionError(_description(graph, i, a, b))
     return program
 
@@ -215,6 +219,18 @@ def _as_good(graph: Graph, arrays: Sequence[Array], i: int, a: Array, b: Array) 
     wide = [x.astype(np.float64) if x.dtype == np.float32 else x for x in arrays]
     exact = reference(parse(text), wide)[0][i]
     return _error(a, exact) <= 4 * _error(b, exact)
+
+
+def _on_a_step(graph: Graph, arrays: Sequence[Array], i: int, a: Array, limit: float) -> bool:
+    """Say whether a result lies within what NumPy gives for inputs a rounding error apart."""
+    dice, drawn = np.random.default_rng(0), []
+    for _ in range(16):
+        nudged = [x if x.dtype.kind != "f" else
+                  x * (1 + dice.integers(-2, 3, x.shape) * np.finfo(x.dtype).eps).astype(x.dtype)
+                  for x in arrays]  # fmt: skip
+        drawn.append(reference(graph, nudged)[0][i].astype(np.float64))
+    apart = (a < np.min(drawn, axis=0) - limit) | (a > np.max(drawn, axis=0) + limit)
+    return not apart.any() and bool(np.isfinite(drawn).all())
 
 
 def _description(graph: Graph, i: int, a: Array, b: Array) -> str:

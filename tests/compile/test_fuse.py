@@ -73,16 +73,14 @@ def test_sums_of_one_array_are_one_kernel() -> None:
     def function(x: Any) -> Any:
         return x.sum(axis=1), x.max(axis=1), (x * x).sum(axis=1)
 
-    (kernel,) = plan_of(function, floats(5, 17)).steps
-    assert len(kernel.members) == 3
+    assert operations(plan_of(function, floats(5, 17))) == [{"sum", "max"}]
 
 
 def test_movement_is_not_computed() -> None:
     def function(x: Any) -> Any:
         return x.permute_dims((1, 0, 2)).flip(1)[::2].reshape(6, 5).exp()
 
-    (kernel,) = plan_of(function, floats(3, 4, 5)).steps
-    assert [m.op for m in kernel.members] == ["exp"]
+    assert operations(plan_of(function, floats(3, 4, 5))) == [{"exp"}]
 
 
 def test_operands_of_products_are_not_turned_in_memory() -> None:

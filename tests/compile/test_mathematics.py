@@ -1,6 +1,8 @@
 """The compiled functions: their error, their special values, their independence of the lanes."""
 
 import math
+import runpy
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ pytest.importorskip("llvmlite", reason="the functions are compiled by llvmlite")
 import llvmlite.binding as llvm  # noqa: E402
 
 from atled.compile.ir import Type, Writer  # noqa: E402
-from atled.compile.mathematics import TABLE  # noqa: E402
+from atled.compile.mathematics import TABLE, erf, exponential, logarithm  # noqa: E402
 from tests.compile.accuracy import (  # noqa: E402
     CASES,
     compute,
@@ -74,6 +76,49 @@ def numpy(function, *operands):
 def test_error_is_within_the_limit(name, dtype):
     found = measure(name, dtype, 900, seed=1)
     assert found.error <= CASES[name].limit, found
+
+
+SINGLE = {  # float64's function, and the largest error of float32's over all patterns
+    "exp": (np.exp, 0.95),
+    "exp2": (np.exp2, 0.95),
+    "tanh": (np.tanh, 1.8),
+    "sigmoid": (lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-abs(x))), 1.85),
+    "log": (np.log, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_every_997th_float32(name):
+    """All exponents, subnormals, infinities and NaNs with and without a sign and a payload."""
+    function, limit = SINGLE[name]
+    x = np.arange(0, 2**32, 997, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    with np.errstate(all="ignore"):
+        ours, exact = compute(name, x), function(x.astype(np.float64))
+        nearest = exact.astype(np.float32)
+        ulp = np.spacing(np.minimum(abs(nearest), np.float32(3e38)))
+        error = abs(ours.astype(np.float64) - exact) / ulp
+    ends = ~np.isfinite(nearest) | (nearest == 0)
+    assert same(ours, nearest)[ends].all()
+    assert error[~ends].max() <= limit
+    if name in ("tanh", "sigmoid"):
+        assert np.nanmax(abs(ours)) == 1
+
+
+@pytest.mark.slow
+def test_the_polynomials_are_those_that_the_tool_finds():
+    path = Path(__file__).parents[2] / "tools" / "minimax.py"
+    found = runpy.run_path(str(path))
+    tables = {
+        "EXP": exponential.EXP["float"],
+        "EXP2": exponential.EXP2,
+        "TANH": exponential.TANH,
+        "LOG": logarithm.LOG,
+        "FAR": erf.FAR,
+    }
+    assert found["POLYNOMIALS"].keys() == tables.keys()
+    for name, wanted in found["POLYNOMIALS"].items():
+        fitted = found["fitted"](wanted)[len(wanted.known) :]
+        assert fitted[::-1] == tables[name], name
 
 
 def test_the_measure_sees_an_error():

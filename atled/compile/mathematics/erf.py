@@ -1,16 +1,17 @@
 """erf and erfc.
 
 In float32, as N. Juffa showed: x times a polynomial in x² up to 0.92, from there on
-1 - e^p(|x|) with a polynomial p for log erfc. In float64 erfc t = e^(-t²)·P(q) / (1 + 2t) from
-0.5 on, with q = (t - K) / (t + K), which lays [0.5, 27.5] into an interval around 0.
+1 - 2^p(|x|) with a polynomial p for log₂ erfc, which ``python tools/minimax.py`` finds again. In
+float64 erfc t = e^(-t²)·P(q) / (1 + 2t) from 0.5 on, with q = (t - K) / (t + K), which lays
+[0.5, 27.5] into an interval around 0.
 """
 
 from atled.compile.mathematics.exponential import (
-    EXP,
     clamp,
     copysign_to,
     exp_parts,
-    power_of_two,
+    exponent_single,
+    near_two_to,
     reduced,
     scale,
 )
@@ -38,10 +39,10 @@ NEAR = {
         *(0.11283791670936533, -0.3761263890318334, 0.12837916709551256),
     ],
 }
-# log erfc t, for 0.92 < t < 3.93
+# log₂ erfc t, for 0.92 < t < 3.93
 FAR = [
-    *(1.9494604202918708e-4, -3.033670363947749e-3, 2.2189658135175705e-2),
-    *(-0.10385610908269882, -0.6372660398483276, -1.1276272535324097, -2.0703602058347315e-4),
+    *(2.8125441167503595e-4, -4.376724828034639e-3, 3.201313316822052e-2),
+    *(-0.1498330682516098, -0.919380247592926, -1.6268223524093628, -2.9868370620533824e-4),
 ]
 # e^(t²)·erfc(t)·(1 + 2t) in q = (t - 4) / (t + 4), for 0.499 < t < 27.5, to 2^-58
 SCALED = [
@@ -61,9 +62,9 @@ def erf_single(x: Value) -> Value:
     a = abs(x)
     near = fma(x, horner(x * x, NEAR["float"]), x)
     t = (a > 3.93).select(3.93, a)
-    n, r, _ = reduced(horner(t, FAR))
-    power = fma(r * r, horner(r, EXP["float"]), r) + 1.0
-    far = fma(power, -power_of_two(n), 1.0)
+    exponent = horner(t, FAR)
+    k, power = exponent_single(exponent, 1.0, 127)
+    far = fma(near_two_to(exponent - k), -power.floats(), 1.0)
     return (a < 0.925).select(near, copysign_to(far, x))
 
 

@@ -6,6 +6,10 @@ With n the integer nearest to x / ln 2 and r = x - n·ln 2, which lies in ±0.35
 
 q is a minimax polynomial (Remez exchange in 200 bits, each coefficient rounded to the type
 before the next ones are fitted); its error is below 2^-28 of eʳ in float32 and 2^-59 in float64.
+``python tools/minimax.py`` finds float32's EXP, EXP2 and TANH again.
+
+exp, exp2, tanh and sigmoid have formulas of their own in float32, with as few instructions as an
+error below 2 ulp allows: a kernel of a network takes as long as they do.
 """
 
 import math
@@ -31,8 +35,10 @@ __all__ = [
     "exp_parts",
     "expm1",
     "exponent_of",
+    "exponent_single",
     "half_expm1",
     "near_one",
+    "near_two_to",
     "power_of_two",
     "reduced",
     "scale",
@@ -47,8 +53,8 @@ BIAS = {"float": 127, "double": 1023}
 # q, relative to eʳ.
 EXP = {
     "float": [
-        *(1.3861876213923097e-3, 8.371050469577312e-3, 4.16678860783577e-2),
-        *(0.1666650027036667, 0.4999999403953552),
+        *(1.3820049352943897e-3, 8.36868304759264e-3, 4.166827350854874e-2),
+        *(0.1666652113199234, 0.4999999403953552),
     ],
     "double": [
         *(2.0929850882807097e-09, 2.51102543281541e-08, 2.755722622827967e-07),
@@ -65,6 +71,13 @@ EXPM1 = {
     ],
     "double": EXP["double"],
 }
+# (2ᶠ - 1) / f, for |f| < 0.5 in float32, to 2^-28
+EXP2 = [
+    *(1.5326471475418657e-4, 1.3390806270763278e-3, 9.618505835533142e-3),
+    *(5.550359934568405e-2, 0.24022647738456726, 0.6931471824645996),
+]
+# (tanh r / r - 1) / r² in r², for |r| < 0.257 in float32, to 2^-28
+TANH = [-5.129304528236389e-2, 0.1332322061061859, -0.33333224058151245]
 
 
 def exponent_of(scaled: Value, by: Number = 1.0) -> tuple[Value, Value]:
@@ -119,16 +132,59 @@ def exp_parts(r: Value, tail: Value) -> tuple[Value, Value]:
     return high, low + s_rest
 
 
+def exponent_single(x: Value, by: float, bias: int) -> tuple[Value, Value]:
+    """Return the integer k nearest to ``x * by``, and (k + bias)·2^23, in float32.
+
+    The latter are the bits of 2ᵏ if `bias` is 127: the shift leaves nothing of the magic number
+    of `exponent_of`.
+    """
+    magic = x.const(1.5 * 2.0**23 + bias)
+    shifted = x + magic if by == 1.0 else fma(x, by, magic)
+    return shifted - magic, shifted.bits() << 23
+
+
+def remainder_single(x: Value, k: Value) -> Value:
+    """Return x - k·ln 2 in float32, rounded once: the first step is exact."""
+    ln2, rest = constant_pair(x, *LN2)
+    return fma(k, -rest, fma(k, -ln2, x))
+
+
+def scale_single(y: Value, biased: Value) -> Value:
+    """Return y·2ⁿ in float32, of (n + 254)·2^23, rounded once; a NaN of y passes.
+
+    2ⁿ need not be a normal number: it is 2^⌊n/2⌋ times what is left.
+    """
+    half = biased.binary("lshr", 1) & 0x7F800000
+    return y * half.floats() * (biased - half).floats()
+
+
+def near_two_to(f: Value) -> Value:
+    """Return 2ᶠ in float32, for |f| <= 0.5."""
+    return fma(f, horner(f, EXP2), 1.0)
+
+
 def exp(x: Value) -> Value:
     """Return eˣ."""
-    x = clamp(x, -104.0, 89.0) if x.kind.scalar == "float" else clamp(x, -746.0, 710.0)
-    n, r, tail = reduced(x)
+    if x.kind.scalar == "float":
+        return exp_single(x)
+    n, r, tail = reduced(clamp(x, -746.0, 710.0))
     return scale(near_one(r, tail), n)
+
+
+def exp_single(x: Value) -> Value:
+    """Return eˣ in float32: 18 instructions."""
+    x = clamp(x, -104.0, 89.0)
+    k, biased = exponent_single(x, 1 / math.log(2), 254)
+    return scale_single(horner(remainder_single(x, k), [*EXP["float"], 1.0, 1.0]), biased)
 
 
 def exp2(x: Value) -> Value:
     """Return 2ˣ."""
-    x = clamp(x, -151.0, 129.0) if x.kind.scalar == "float" else clamp(x, -1076.0, 1025.0)
+    if x.kind.scalar == "float":
+        x = clamp(x, -151.0, 129.0)
+        k, biased = exponent_single(x, 1.0, 254)
+        return scale_single(near_two_to(x - k), biased)
+    x = clamp(x, -1076.0, 1025.0)
     ln2, rest = constant_pair(x, *LN2)
     k, n = exponent_of(x)
     fraction = x - k
@@ -162,15 +218,38 @@ def tanh(x: Value) -> Value:
 
     The quotient is corrected by what rounding took from u and from the division.
     """
+    if x.kind.scalar == "float":
+        return tanh_single(x)
     a = abs(x)
-    bound = 9.5 if x.kind.scalar == "float" else 20.0
-    a = (a > bound).select(bound, a)
+    a = (a > 20.0).select(20.0, a)
     u, lost = fast_two_sum(*half_expm1(a + a))
     below = u + 1.0
     inverse = 1.0 / below
     y = u * inverse
     left = fma(lost, 1.0 - y, fma(-y, below, u))
     return copysign_to(fma(left, inverse, y), x)
+
+
+def tanh_single(x: Value) -> Value:
+    """Return the hyperbolic tangent in float32: 19 instructions.
+
+    Let |x| = k·ln(2)/2 + r and t = tanh r. By the theorem of addition
+
+        tanh |x| = ((2ᵏ - 1) + (2ᵏ + 1)·t) / ((2ᵏ + 1) + (2ᵏ - 1)·t)
+
+    k = 0 returns t itself. The denominator is taken as the numerator plus 2 - 2t, so that the
+    numerator's rounding hardly matters where the quotient is near 1. k is rounded with a bias,
+    r lying in [-0.091, 0.256]: then k = 0 reaches up to tanh |x| = 1/4. Just below it the
+    quotient would be 2.4 ulp wrong, as it is measured; it is 1.75 at most.
+    """
+    a = abs(x)
+    a = (a > 9.02).select(9.02, a)
+    k, power = exponent_single(a - 0.0825, 2 / math.log(2), 127)
+    r = fma(k, -math.log(2) / 2, a)
+    z = r * r
+    t = fma(r * z, horner(z, TANH), r)
+    above = fma(t, power.floats() + 1.0, power.floats() - 1.0)
+    return copysign_to(above / (above + fma(t, -2.0, 2.0)), x)
 
 
 def copysign_to(x: Value, sign: Value) -> Value:
@@ -184,9 +263,28 @@ def sigmoid(x: Value) -> Value:
 
     The quotient is corrected by what rounding took from 1 + e⁻ᵃ and from the division.
     """
+    if x.kind.scalar == "float":
+        return sigmoid_single(x)
     e = exp(-abs(x))
     above = (x < 0.0).select(e, 1.0)
     below, lost = fast_two_sum(e.const(1.0), e)
     inverse = 1.0 / below
     y = above * inverse
     return fma(fma(-y, lost, fma(-y, below, above)), inverse, y)
+
+
+def sigmoid_single(x: Value) -> Value:
+    """Return 1 / (1 + e⁻ˣ) in float32, as 2ᵏ / (2ᵏ + e⁻ʳ) with x = k·ln 2 + r: 17 instructions.
+
+    Both sides are multiplied by 1.5. Without that, 1 + 2ᵏ would lose all of 2ᵏ at k = -24, and
+    the error would be 2.4 ulp there; it is 1.83 at most. The numerator is 2^24 times as large, so
+    that it is a normal number where the result is subnormal.
+    """
+    x = clamp(x, -104.0, 71.0)
+    k, biased = exponent_single(x, 1 / math.log(2), 127 + 24)
+    r = remainder_single(x, k)
+    above = (biased | 0x400000).floats()  # 1.5·2^(k + 24)
+    ascending = [1.0, *reversed(EXP["float"])]
+    falling = [1.5 * c * (-1) ** power for power, c in enumerate(ascending, 1)]
+    below = fma(r, horner(r, falling[::-1]), fma(above, 2.0**-24, 1.5))
+    return above / below * 2.0**-24
