@@ -318,7 +318,14 @@ class Program:
         Returns:
             The outputs. If a test among them is false, nothing behind it was computed, and no
             memory of an input was touched.
+
+        Raises:
+            ValueError: there are not as many arrays as inputs.
         """
+        if len(arrays) != len(self.graph.inputs):
+            raise ValueError(
+                f"the program has {len(self.graph.inputs)} inputs; found {len(arrays)} arrays"
+            )
         with self.lock:
             for k, array in enumerate(arrays):
                 if not array.flags.c_contiguous:

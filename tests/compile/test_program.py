@@ -146,3 +146,10 @@ def test_a_pooled_maximum_and_its_gradient() -> None:
     (expected,) = at.autograd.grad(f(x), x)
     (found,) = at.autograd.grad(at.compile(f)(x), x)
     assert np.allclose(found.numpy(), expected.numpy())
+
+
+def test_a_program_wants_all_its_inputs() -> None:
+    f = at.compile(lambda x, y: x + y)
+    f(at.ones(3), at.ones(3))
+    with pytest.raises(ValueError, match="the program has 2 inputs; found 1 arrays"):
+        _program(f).run([np.ones(3, np.float32)])
