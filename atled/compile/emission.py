@@ -37,6 +37,8 @@ class Expressions:
 
     def __init__(self, loops: Loops, vector_bytes: int) -> None:
         self.loops = loops
+        self.depends: dict[int, frozenset[Var]] = {}
+        self.row_vars = frozenset(loops.rows)
         self.width = self._lanes(vector_bytes)
         self.vector = row_vector(loops, self.width)
         self.by_rows = self.vector is not None
@@ -52,8 +54,6 @@ class Expressions:
         self.values: dict[Value, tuple[str, int]] = {}  # a row's own values, and this pass's
         self.counters: dict[Var, str] = {}
         self.mask: str | None = None
-        self.depends: dict[int, frozenset[Var]] = {}
-        self.row_vars = frozenset(loops.rows)
         self.scratch: dict[Value, int] = {}
         self.cost = 0.0
         work = {
@@ -62,16 +62,15 @@ class Expressions:
         self.often = Counter(e.op for e in work if COSTS.get(e.op, 1) >= LONG)
 
     def _lanes(self, vector_bytes: int) -> int:
+        """Return how many elements a vector has: of the widest numbers that differ in a loop."""
         sizes = {
             e.dtype.itemsize
             for p in self.loops.passes
             for s in p.stores + p.reductions
             for e in expressions(s.expr)
-            if e.dtype.is_floating_point
+            if e.dtype.is_floating_point and (e.op == "member" or self._depends(e))
         }
         return max(1, vector_bytes // max(sizes, default=8))
-
-    # -- expressions
 
     def _depends(self, expr: Expr) -> frozenset[Var]:
         """Return the loops that an expression's value differs in."""
