@@ -22,7 +22,6 @@ def chained(steps: list[Step]) -> list[Step]:
     writers = {v: s for s in steps for v in s.writes}
     needs = {s: {writers[v] for v in s.reads if v in writers} - {s} for s in steps}
     joined: dict[Step, Step] = {}
-    found: list[Step] = []
     for step in steps:
         if step.product is None:
             continue
@@ -35,11 +34,7 @@ def chained(steps: list[Step]) -> list[Step]:
                 if not other.isdisjoint((step, follower)):
                     other -= {step, follower}
                     other.add(made)
-    for step in steps:
-        here = joined.get(step, step)
-        if here not in found:
-            found.append(here)
-    return found
+    return list(dict.fromkeys(joined.get(step, step) for step in steps))
 
 
 def _follower(

@@ -250,7 +250,7 @@ class Expressions:
     def _fetch(self, w: Writer, dtype: DType, base: str, first: str, k: int, lanes: int) -> str:
         """Load lanes that lie k elements apart, the first at a place."""
         scalar, kind = memory_type(dtype, 1), memory_type(dtype, lanes)
-        if lanes > 1 and k in STRIDED and self.mask is None:
+        if lanes >= k > 1 and k in STRIDED and self.mask is None:
             return self._shuffled(w, dtype, base, first, k, lanes)
         guarded = self.mask is not None and self.mask[0] != "<"
         if lanes > 1 and (k not in (0, 1) or (k == 0 and guarded)):

@@ -33,7 +33,7 @@ argsort searchsorted call concat pool_places pool_take pool_spread
 INLINED = frozenset({"concat", "place"})  # their operands need not lie in memory
 CHEAP = 2.0  # cycles: computing that again is better than a trip through memory
 LARGEST = 400  # members of a kernel
-DEEP = 150  # operations on the way to a node: expressions are walked recursively
+DEEP = 60  # operations on the way to a node: expressions are walked recursively
 
 
 class View:

@@ -28,7 +28,7 @@ class Schedule:
         arena: its size in bytes.
         inplace: outputs that are written into the memory of an input.
         copied: outputs computed in the arena, to be copied into that of an input at the end.
-        tested: the level after which all tests are there; -1 without tests.
+        tested: the tests that each level computes; the program stops there if one is false.
     """
 
     def __init__(self, levels: list[list[Step]]) -> None:
@@ -37,7 +37,7 @@ class Schedule:
         self.arena = 0
         self.inplace: dict[Value, Value] = {}
         self.copied: dict[Value, Value] = {}
-        self.tested = -1
+        self.tested: dict[int, list[Value]] = {}
 
 
 def scheduled(
@@ -63,20 +63,30 @@ def scheduled(
     inplace, copied = _in_place(aliases, steps, writers, readers, waits, before)
     plan = Schedule(_levels(steps, waits))
     plan.inplace, plan.copied = inplace, copied
-    tested = [i for i, level in enumerate(plan.levels) if not before.isdisjoint(level)]
-    plan.tested = max(tested, default=-1)
+    wanted = set(tests)
+    for i, level in enumerate(plan.levels):
+        found = [v for step in level for v in step.writes if v in wanted]
+        if found:
+            plan.tested[i] = found
     _place(plan, graph, readers, writers)
     return plan
 
 
 def _after_tests(steps: list[Step], waits: dict[Step, set[Step]], before: set[Step]) -> None:
-    """Make what goes to computed places wait for the tests that they are inside."""
-    if before:
-        behind = _behind(steps, waits)
-        for step in steps:
-            leads = any(behind[step] >> test.number & 1 for test in before)
-            if step.dynamic and step not in before and not leads:
-                waits[step] |= before
+    """Make what goes to computed places wait for the tests that they are inside.
+
+    Where a test itself reads at computed places, it and what leads to it wait for the tests that
+    come before it.
+    """
+    if not before:
+        return
+    behind = _behind(steps, waits)
+    tests = [step for step in _sorted(steps, waits) if step in before]
+    for step in steps:
+        if step.dynamic:
+            leads = [test is step or behind[step] >> test.number & 1 for test in tests]
+            first = leads.index(True) if any(leads) else len(tests)
+            waits[step] |= set(tests[:first])
 
 
 def _in_place(
@@ -92,6 +102,7 @@ def _in_place(
     eager = any(step.eager is not None for step in steps)
     inplace: dict[Value, Value] = {}
     copied: dict[Value, Value] = {}
+    taken: set[Value] = set()
     for output, source in aliases.items():
         writer = writers.get(output)
         others = [s for s in {*readers.get(source, []), *before} if s is not writer]
@@ -101,11 +112,12 @@ def _in_place(
             or writer in before
             or (source in writer.reads and (output, source) not in writer.in_order)
             or any(behind[writer] >> s.number & 1 for s in others)
-            or source in inplace.values()
+            or source in taken
         ):
             copied[output] = source
             continue
         inplace[output] = source
+        taken.add(source)
         waits[writer] |= set(others)
         _now_behind(behind, writer, others)
     return inplace, copied

@@ -16,6 +16,10 @@ PASSES = "1"  # of `optimised`; another number when they change, so that old obj
 LLVM = ".".join(map(str, llvm.llvm_version_info))
 
 
+# Of processors that one may ask for by ATLED_CPU, in bytes; others are taken to have 16.
+WIDTHS = {"haswell": 32, "x86-64-v3": 32, "skylake-avx512": 64, "x86-64-v4": 64}
+
+
 class Host:
     """The machine that programs are made for, as LLVM sees it.
 
@@ -32,13 +36,13 @@ class Host:
         self.cpu = os.environ.get("ATLED_CPU", "") or llvm.get_host_cpu_name()
         has = {} if self.cpu != llvm.get_host_cpu_name() else dict(llvm.get_host_cpu_features())
         self.features = ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(has.items()))
-        self.vector_bytes = 64 if has.get("avx512f") else 32 if has.get("avx2") else 16
+        width = 64 if has.get("avx512f") else 32 if has.get("avx2") else 16
+        self.vector_bytes = WIDTHS.get(self.cpu, width)
         if self.vector_bytes == 64:  # LLVM would split 512-bit vectors in two on many CPUs
             self.features += ",-prefer-256-bit"
         self.machine = self.target_machine()
         self.target_data = self.machine.target_data  # kept: its text is read once, while it lives
         self.layout = str(self.target_data)
-
 
     def target_machine(self) -> Any:
         """Return a code generator for this machine; an engine takes possession of its own."""

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -135,7 +134,6 @@ class Program:
         firsts = {v: k for k, v in reversed(list(enumerate(graph.outputs)))}
         self._twins = [(k, firsts[v]) for k, v in enumerate(graph.outputs) if firsts[v] != k]
         self._fresh = [(slot, firsts[graph.outputs[k]]) for slot, k in self._fresh]
-        self._overwritten = [places[x] for x in self.place.values()]
 
     def _compile(self) -> None:
         texts: dict[str, str] = {}
@@ -155,7 +153,7 @@ class Program:
                 self.cost += step.cost * step.units
             name = f"level{number}"
             texts[name], shares = self._level(name, level)
-            after_tests = number == self.schedule.tested + 1
+            after_tests = number - 1 in self.schedule.tested
             if not self.segments or isinstance(self.segments[-1], Step) or after_tests:
                 self.segments.append([])
             self.segments[-1].append((name, shares))
@@ -169,7 +167,8 @@ class Program:
         self.text = "\n".join([*sorted(declarations), *texts.values()])
         self.library = Library(self.text) if texts else None
         threads.scratch(scratch)
-        self.scratch = np.empty(scratch + 64, np.uint8)
+        memory = np.empty(scratch + 128, np.uint8)
+        self.scratch = memory[-memory.ctypes.data % 64 :]
         self.records: list[Any] = []  # what native code reads while it runs
         if "whole" in texts and self.debug < 4:
             self._calls = [self._alone("whole")]
@@ -177,11 +176,9 @@ class Program:
             self._calls = [self._call(n, s) for n, s in enumerate(self.segments)]
 
     def _test(self, segment: list[tuple[str, int]]) -> list[str]:
-        """Write what says, at the end of the segment with the last test, whether one is false."""
-        if not self.tests or segment[-1][0] != f"level{self.schedule.tested}":
-            return []
+        """Write what says, at the end of a segment with tests, whether one of them is false."""
         lines, failed = [], "0"
-        for k, value in enumerate(self.tests):
+        for k, value in enumerate(self._tests_of(segment)):
             lines += [
                 f"  %t{k}c = getelementptr ptr, ptr %frame, i64 {self.slots[value]}",
                 f"  %t{k}d = load ptr, ptr %t{k}c",
@@ -192,7 +189,11 @@ class Program:
                 f"  %t{k}h = or i64 {failed}, %t{k}g",
             ]
             failed = f"%t{k}h"
-        return [*lines, f"  %failed = or i64 {failed}, 0"]
+        return [*lines, f"  %failed = or i64 {failed}, 0"] if lines else []
+
+    def _tests_of(self, segment: list[tuple[str, int]]) -> list[Value]:
+        """Return the tests of a segment: those of its last level."""
+        return self.schedule.tested.get(int(segment[-1][0][len("level") :]), [])
 
     def _level(self, name: str, steps: list[Step]) -> tuple[str, int]:
         """Write the function of a level over its shares; return it and their number."""
@@ -256,8 +257,8 @@ class Program:
         record = threads.Call(ctypes.addressof(regions), len(segment), frame, most)
         self.records.append((regions, record))
         run = partial(threads.call_function(), ctypes.addressof(record))
-        test = self._test(segment)
-        return partial(self._and_tested, run) if test else run
+        tests = self._tests_of(segment)
+        return partial(self._and_tested, run, tests) if tests else run
 
     def _alone(self, name: str) -> Any:
         """Return what runs a function over the frame on the caller's thread."""
@@ -267,10 +268,10 @@ class Program:
         frame, scratch = ctypes.addressof(self.frame), self.scratch.ctypes.data
         return partial(run, pointer(frame), pointer(scratch))
 
-    def _and_tested(self, run: Any) -> bool:
+    def _and_tested(self, run: Any, tests: list[Value]) -> bool:
         """Run a segment, and say whether a test is false."""
         run()
-        return any(not ctypes.c_int8.from_address(self._address(v)).value for v in self.tests)
+        return any(not ctypes.c_int8.from_address(self._address(v)).value for v in tests)
 
     def _address(self, value: Value) -> int:
         cell = self.frame[self.slots[value]]
@@ -294,20 +295,6 @@ class Program:
     def bind(self, k: int, array: Any) -> None:
         """Say which array input k is from now on: C-contiguous, of its shape and dtype."""
         self.frame[self._input_slots[k]] = id(array) + DATA
-
-    def claim(self, arrays: list[Any], holders: int) -> None:
-        """Replace by copies those inputs that will be overwritten and that somebody else can see.
-
-        Args:
-            arrays: the inputs, bound already.
-            holders: how many references to an array there are that do not count, this list's
-                among them.
-        """
-        for k in self._overwritten:
-            array = arrays[k]
-            if getrefcount(array) > holders + 2 or array.base is not None:
-                arrays[k] = array.copy()
-                self.bind(k, arrays[k])
 
     def run(self, arrays: list[Any]) -> list[Any]:
         """Compute the outputs.
@@ -346,7 +333,7 @@ class Program:
             if source is not None:
                 lines.append(f"    f{k} = arrays[{source}]")
             elif k in tests:  # nobody keeps it: one for all calls
-                space[f"f{k}"] = np.empty(shape, dtype)
+                space[f"f{k}"] = np.ones(shape, dtype)  # true, until it is found false
             else:
                 lines.append(f"    f{k} = empty({shape}, d{k})")
         for slot, k in self._fresh:

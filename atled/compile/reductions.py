@@ -47,7 +47,7 @@ class Reductions(Expressions):
     def _slot(self, kind: Type) -> str:
         """Return a place in memory for a value, which LLVM will put in a register."""
         size = kind.bits * kind.lanes // 8
-        return self.entry.emit(f"alloca {kind}, align {min(64, max(8, size))}")
+        return self.entry.emit(f"alloca {kind}, align {max(8, size)}")
 
     def _accumulator(self, store: Store, unroll: int, vectored: bool) -> Accumulator:
         lanes = self.lanes if vectored else self._lanes_of_reduced(store)
