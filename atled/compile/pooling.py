@@ -1,4 +1,4 @@
-"""Pooling of planes: the largest or the mean of each window, and the gradients of both.
+"""Pooling of planes: the largest of each window, and its gradient.
 
 A unit is one plane (an image's channel), so that no two units write to the same place. A maximum
 is the first of the largest in the window, row by row, and NaN wins over everything, the last one
@@ -22,7 +22,7 @@ from atled.compile.flow import Body, Kernel, row_vectors
 from atled.compile.ir import F32, F64, I8, I32, Type
 from atled.compile.native import host
 
-__all__ = ["Pooling", "avg_pool", "avg_pool_gradient", "max_pool", "max_pool_gradient"]
+__all__ = ["Pooling", "max_pool", "max_pool_gradient"]
 
 MOST_PLACES = 64  # of a window: its places are written out one after another
 ARGUMENTS = "i64 %begin, i64 %end, ptr %scratch"
@@ -34,8 +34,6 @@ class Pooling:
 
     Attributes:
         out: windows along each axis; by default as many as fit. With more, the last hang over.
-        divisor: a mean's divisor; 0 stands for the elements of the window.
-        count_padding: whether padding is among those (what hangs over the padding never is).
     """
 
     planes: int
@@ -46,8 +44,6 @@ class Pooling:
     dilation: tuple[int, ...]
     out: tuple[int, ...] = ()
     dtype: str = "float32"
-    divisor: int = 0
-    count_padding: bool = True
     window: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,24 +84,14 @@ class Pooling:
         """Say whether windows are side by side, so that no two share an element."""
         return self.is_plain and self.stride == self.kernel and set(self.dilation) == {1}
 
-    def counts(self, axis: int) -> list[int]:
-        """Return how many elements count in a mean along an axis, for each window."""
-        n, k, s, p = (x[axis] for x in (self.spatial, self.kernel, self.stride, self.padding))
-        low, high = (-p, n + p) if self.count_padding else (0, n)
-        starts = [i * s - p for i in range(self.out[axis])]
-        return [min(start + k, high) - max(start, low) for start in starts]
-
     @property
     def name(self) -> str:
         """Last part of the functions' names, the same for equal poolings."""
         axes = [self.spatial, self.kernel, self.stride, self.padding, self.dilation, self.out]
-        return "_".join(
-            [f"f{self.type.bits}", *["x".join(map(str, a)) for a in axes]]
-            + [str(self.divisor), "padded" * self.count_padding]
-        )
+        return "_".join([f"f{self.type.bits}", *["x".join(map(str, a)) for a in axes]])
 
 
-# -- the four functions ----------------------------------------------------------------------
+# -- the two functions -----------------------------------------------------------------------
 
 
 def max_pool(p: Pooling) -> Kernel:
@@ -156,36 +142,6 @@ def max_pool_gradient(p: Pooling) -> Kernel:
 
     write.each("%x", None, windows)
     return write.kernel("max_pool_gradient", "ptr %g, ptr %index, ptr %x")
-
-
-def avg_pool(p: Pooling) -> Kernel:
-    """Return ``(ptr x, ptr y, i64 begin, i64 end, ptr scratch)``."""
-    write = _Planes(p)
-    body = write.body
-
-    def windows(at: _Windows) -> None:
-        total = ""
-        for _, value in write.seen(at):
-            total = body.emit(f"fadd {write.vector} {total}, {value}") if total else value
-        mean = write.divided(at, total)
-        body.store(write.vector, mean, body.offset("%y", at.place, p.type), at.valid)
-
-    write.each("%x", 0.0, windows)
-    return write.kernel("avg_pool", "ptr %x, ptr %y")
-
-
-def avg_pool_gradient(p: Pooling) -> Kernel:
-    """Return ``(ptr g, ptr x, i64 begin, i64 end, ptr scratch)``; `x` takes the gradient."""
-    write = _Planes(p)
-    body = write.body
-
-    def windows(at: _Windows) -> None:
-        g = body.load(write.vector, body.offset("%g", at.place, p.type), at.valid)
-        mean = write.divided(at, g)
-        write.give(at, lambda number: mean)
-
-    write.each("%x", None, windows)
-    return write.kernel("avg_pool_gradient", "ptr %g, ptr %x")
 
 
 # -- planes and windows ----------------------------------------------------------------------
@@ -363,27 +319,3 @@ class _Planes:
             spread = self.body.shuffle(self.vector, value, "zeroinitializer", which)
             total = self.body.emit(f"fadd {self.wide} {total}, {spread}") if total else spread
         return total
-
-    def divided(self, at: _Windows, total: str) -> str:
-        """Divide a vector of sums by how many elements count in each window."""
-        p, body = self.p, self.body
-        rows, columns = (p.counts(axis) for axis in (0, 1))
-        if p.divisor or len({*rows}) == len({*columns}) == 1:
-            count = self.vector.const(float(p.divisor or rows[0] * columns[0]))
-        else:
-            table = body.offset(self._table(columns), at.across, p.type)
-            across = body.load(self.vector, table)  # ones after the end: no lane is divided by 0
-            down = body.load(p.type, body.offset(self._table(rows), at.down, p.type))
-            down = body.splat(self.vector, down)
-            count = body.emit(f"fmul {self.vector} {across}, {down}")
-        return body.emit(f"fdiv {self.vector} {total}, {count}")
-
-    def _table(self, numbers: list[int]) -> str:
-        """Return the address of a table of constants."""
-        scalar = self.p.type
-        name = f"@atled_f{scalar.bits}_" + "_".join(map(str, numbers))
-        padded = numbers + [1] * self.p.lanes
-        values = ", ".join(f"{scalar} {scalar.const(float(each))}" for each in padded)
-        kind = f"[{len(padded)} x {scalar}]"
-        self.body.declare(f"{name} = internal unnamed_addr constant {kind} [{values}], align 64")
-        return name

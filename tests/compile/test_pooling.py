@@ -29,17 +29,6 @@ def windows(p):
         yield at, seen
 
 
-def count(p, at):
-    """Return by how much the mean of a window is divided."""
-    if p.divisor:
-        return p.divisor
-    total = 1
-    for i, n, k, s, pad in zip(at, p.spatial, p.kernel, p.stride, p.padding, strict=True):
-        low, high = (-pad, n + pad) if p.count_padding else (0, n)
-        total *= min(i * s - pad + k, high) - max(i * s - pad, low)
-    return total
-
-
 def max_reference(p, x, g):
     """Return maxima, which place won, and the gradient: the first largest, or the last NaN."""
     y, index = np.zeros((p.planes, *p.out), x.dtype), np.zeros((p.planes, *p.out), int)
@@ -54,16 +43,6 @@ def max_reference(p, x, g):
         if seen[best][1]:
             gradient[plane][seen[best][1]] += g[plane][at]
     return y, index, gradient
-
-
-def mean_reference(p, x, g):
-    """Return means, and the gradient."""
-    y, gradient = np.zeros((p.planes, *p.out)), np.zeros(x.shape)
-    for plane, (at, seen) in itertools.product(range(p.planes), windows(p)):
-        for where in [where for _, where in seen if where]:
-            y[plane][at] += x[plane][where] / count(p, at)
-            gradient[plane][where] += g[plane][at] / count(p, at)
-    return y, gradient
 
 
 def run(kernel, *arrays):
@@ -149,25 +128,6 @@ def test_narrower_vectors(monkeypatch, case, vector_bytes):
     monkeypatch.setattr(host(), "vector_bytes", vector_bytes)
     p = make(case)
     check_max(p, np.random.default_rng(0).standard_normal((p.planes, *p.spatial)))
-
-
-@pytest.mark.parametrize("options", [{}, {"count_padding": False}, {"divisor": 3}], ids=str)
-@pytest.mark.parametrize("case", CASES)
-def test_mean(case, options):
-    for dtype in DTYPES:
-        p = make(case, dtype, **options)
-        rng = np.random.default_rng(0)
-        x = rng.standard_normal((p.planes, *p.spatial)).astype(dtype)
-        g = rng.standard_normal((p.planes, *p.out)).astype(dtype)
-        y, y_after = with_margin(g.shape, dtype)
-        gradient, after = with_margin(x.shape, dtype)
-        run(pooling.avg_pool(p), x, y)
-        run(pooling.avg_pool_gradient(p), g, gradient)
-        mean, expected = mean_reference(p, x, g)
-        assert np.allclose(y, mean, rtol=1e-5, atol=1e-5)
-        assert np.allclose(gradient, expected, rtol=1e-5, atol=1e-5)
-        assert (y_after == 99).all()
-        assert (after == 99).all()
 
 
 def test_windows_of_many_elements_are_refused():
