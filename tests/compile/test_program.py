@@ -14,6 +14,11 @@ import numpy as np
 
 import atled as at
 from atled import nn
+from atled.compile.fuse import planned
+from atled.compile.kernel import lowered
+from atled.compile.loops import emit
+from atled.compile.simplify import simplified
+from atled.core.graph import parse
 from atled.errors import IndexingError, TraceError
 from atled.nn import functional as F
 
@@ -153,3 +158,42 @@ def test_a_program_wants_all_its_inputs() -> None:
     f(at.ones(3), at.ones(3))
     with pytest.raises(ValueError, match="the program has 2 inputs; found 1 arrays"):
         _program(f).run([np.ones(3, np.float32)])
+
+
+@pytest.mark.parametrize("wrong", [11, 10**6, -(2**40)])
+def test_an_index_of_an_index_is_tested_first(wrong: int) -> None:
+    table, values = at.tensor([0, 1, 2]), at.randn(8)
+    f = at.compile(lambda i: at.take(values, at.take(table, i)))
+    assert np.array_equal(f(at.tensor([2, 0])).numpy(), values.numpy()[[2, 0]])
+    with pytest.raises(IndexingError, match="out of range"):
+        f(at.tensor([0, wrong]))
+    bad = at.tensor([0, 1, 9])
+    g = at.compile(lambda i: at.take(values, at.take(bad, i)))
+    with pytest.raises(IndexingError, match="out of range for size 8"):
+        g(at.tensor([0, 2]))
+
+
+def test_narrow_vectors_do_not_load_beyond_a_strided_array() -> None:
+    graph = parse("""
+graph(%0: float64[64,4]) {
+  %1: float64[64,1] = slice(%0, index=((0,64,1,),(3,4,1,),))
+  %2: float64[64] = reshape(%1, shape=(64,))
+  %3: float64[64] = exp(%2)
+  return %3
+}""")
+    plan = planned(simplified(graph))
+    loops = lowered(plan.steps[0], plan.arrays)
+    assert "masked.gather" in emit(loops, 16).body  # two lanes: whole vectors would reach too far
+    assert "masked.gather" not in emit(loops, 64).body
+
+
+def test_a_long_chain_compiles_far_down_the_stack() -> None:
+    def chain(x: at.Tensor) -> at.Tensor:
+        for _ in range(140):
+            x = x * 1.01 + 0.5
+        return x
+
+    def deep(n: int) -> at.Tensor:
+        return deep(n - 1) if n else at.compile(chain)(at.ones(3))
+
+    assert np.allclose(deep(500).numpy(), chain(at.ones(3)).numpy())
