@@ -44,7 +44,8 @@ def conv_weight(x, g, *, shape, **static):
 
 def _windows(x, kernel, stride, padding, dilation, out, fill):
     """Yield (plane, window, values row by row) over the last two axes, padded with `fill`."""
-    pads = [(p, p + k * d + s) for p, k, d, s in zip(padding, kernel, dilation, stride, strict=True)]
+    sizes = zip(padding, kernel, dilation, stride, strict=True)
+    pads = [(p, p + k * d + s) for p, k, d, s in sizes]
     for plane in np.ndindex(x.shape[:-2]):
         wide = np.pad(x[plane], pads, constant_values=fill)
         for window in np.ndindex(*out):

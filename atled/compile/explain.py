@@ -35,9 +35,7 @@ def explain(program: Any) -> str:
     steps = [step for level in levels for step in level]
     kinds = [step.kind for step in steps]
     counts = ", ".join(
-        f"{kinds.count(kind)} {name}"
-        for kind, name in _KINDS.items()
-        if kind in kinds
+        f"{kinds.count(kind)} {name}" for kind, name in _KINDS.items() if kind in kinds
     )
     total = sum(step.flops for step in steps)
     head = [

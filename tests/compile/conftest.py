@@ -12,7 +12,6 @@ import pytest
 from atled.compile import function, prepared
 from atled.compile.interpret import Interpreted
 
-
 ONE_IN = {
     "test_records.py": 16,
     "test_mathematics.py": 8,

@@ -61,5 +61,5 @@ graph(%0: float32[8,40]) {
   %9: float32[8,40] = divide(%5, %8)
   return %9
 }"""
-    with pytest.raises(ValueError, match="keeps .* bytes of a row"):
+    with pytest.raises(ValueError, match=r"keeps .* bytes of a row"):
         ptx(_kernel(softmax), "softmax")
