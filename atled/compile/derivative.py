@@ -42,6 +42,7 @@ class Pullback:
 
     Attributes:
         residuals: values that the forward program returns for it.
+        inputs: those of the program that the gradients depend on.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class Pullback:
         outputs += [c.what for c in record.changes if isinstance(c.what, Value)]
         self._forward = set(ordered(inputs, outputs))
         _, gradients = self._walk((True,) * len(self.results))
-        self.residuals = self._frontier([g for g in gradients if g is not None])
+        given = [g for g in gradients if g is not None]
+        self.residuals, below = self._frontier(given), set(ordered([], given))
+        self.inputs = [v for v in inputs if v in below]
         # For the tape: the derivative of all leaves, in their order.
         self.op: Any = type("Compiled", (), {"name": name, "aliases": ()})
         self.names = ()

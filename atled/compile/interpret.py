@@ -39,6 +39,8 @@ class Interpreted:
             found = [self._xp.to_numpy(y) for y in evaluate(self.graph, self._xp, inputs)]
         if not all(found[k] for k in self._tests):
             return found
+        if self._aliases:  # an output may be an input, or a view of one
+            found = [y.copy() for y in found]
         for out, k in self._aliases.items():
             inputs[k][...] = found[out]
             found[out] = inputs[k]

@@ -86,17 +86,37 @@ class Prepared:
     def _lay_out(self) -> None:
         """Number the inputs that are read and the outputs that are computed."""
         record = self.record
-        kept = self.pullback.residuals if self.pullback is not None else []
-        wanted = [c.what for c in record.changes if isinstance(c.what, Value)]
-        wanted += [f.value for f in record.fresh] + [v for v, _ in record.checks] + kept
-        inputs = [v for v, _ in record.inputs]
-        outputs = [v for v in dict.fromkeys(wanted) if v not in set(inputs)]
-        read = {x for v in Graph(inputs, outputs).values for x in v.inputs} | set(wanted)
+        kept, needed = [], []
+        if self.pullback is not None:
+            kept, needed = self.pullback.residuals, self.pullback.inputs
+        left = [c.what for c in record.changes if isinstance(c.what, Value)]
+        left += [v for v, _ in record.checks]
+        wanted = [*left, *[f.value for f in record.fresh], *kept]
+        inputs = {v for v, _ in record.inputs}
+        passing = self._passing()
+        apart = {v for v in wanted if v not in inputs or v in passing} | set(left)
+        apart |= passing.intersection(needed)
+        outputs = [v for v in dict.fromkeys([*wanted, *needed]) if v in apart]
+        values = Graph([v for v, _ in record.inputs], outputs).values
+        read = {x for v in values for x in v.inputs} | {*wanted, *outputs}
         self._read = [(v, source) for v, source in record.inputs if v in read]
+        self._sources = {place(*source[:3]): k for k, (_, source) in enumerate(self._read)}
         self.graph = Graph([v for v, _ in self._read], outputs)
-        # Where a value is found after a run, in [*outputs, *inputs].
-        self._place = {v: i for i, v in enumerate([*outputs, *self.graph.inputs])}
+        # Where a value is found after a run: an output, or behind them an input.
+        self._place = {v: i for i, v in enumerate(dict.fromkeys([*outputs, *self.graph.inputs]))}
         self._outputs = len(outputs)
+        self._input = {v: k for k, v in enumerate(self.graph.inputs)}
+
+    def _passing(self) -> set[Value]:
+        """Return the inputs that are not there any more after a run: it writes over them.
+
+        Whatever else wants such a value (a result, a derivative, another Tensor) gets an output
+        of its own, which is a copy.
+        """
+        replaced = {place(*c[:3]) for c in self.record.changes if c.kind in ("value", "item")}
+        return {
+            v for v, s in self.record.inputs if s.kind == "number" or place(*s[:3]) in replaced
+        }
 
     def _lay_in(self) -> None:
         """Make room for the inputs: `arrays` is what the program runs on.
@@ -130,23 +150,18 @@ class Prepared:
 
     def _source_of(self, kind: str, of: Any, key: Any) -> int | None:
         """Return which input is read from a place."""
-        for k, (_, source) in enumerate(self._read):
-            if source.key != key:
-                continue
-            if source.kind == kind and (source.of is of or (type(of) is int and source.of == of)):
-                return k
-            if source.kind == "grad" and kind == "value" and of == ("grad", source.of):
-                return k
-        return None
+        return self._sources.get(place(kind, of, key))
 
     def _aliases(self) -> dict[int, int]:
         """Say which outputs are written over the input of which they take the place."""
         found: dict[int, int] = {}
+        taken = set()
         for kind, of, key, what in self.record.changes:
-            if kind in ("value", "item") and what.shape and self._place[what] < self._outputs:
+            if kind in ("value", "item") and what.shape and self._place[what] not in found:
                 source = self._source_of(kind, of, key)
-                if source is not None and source not in found.values():
-                    found.setdefault(self._place[what], source)
+                if source is not None and source not in taken:
+                    found[self._place[what]] = source
+                    taken.add(source)
         return found
 
     # -- before a run
@@ -313,13 +328,23 @@ class Prepared:
         Raises:
             whatever a check says; no state has changed then.
         """
-        owned = self._owned
-        owned.settle()
-        found = self.program.run_bound(self.arrays)
-        for place, error in self._checks:
-            if not found[place]:
+        self._owned.settle()
+        try:
+            found = self.program.run_bound(self.arrays)
+        except BaseException as error:  # Ctrl-C is raised as soon as native code returns
+            finished = results_of(error, self.program)
+            if finished is not None:
+                self._put(leaves, finished)
+            raise
+        return self._put(leaves, found)
+
+    def _put(self, leaves: Leaves, found: list[Any]) -> Any:
+        """Leave what a run has found, and return the result."""
+        for at, error in self._checks:
+            if not found[at]:
                 raise error()
         self.calls += 1
+        owned = self._owned
         if owned.moved:
             owned.moved = False
             return self._leave(leaves, found)
@@ -344,7 +369,11 @@ class Prepared:
             fresh = ", ".join(f"f{i}" for i in range(len(record.fresh)))
             saved = ", ".join(self._at(v) for v in self.pullback.residuals)
             connect, graph = text.name(self.pullback.connect), text.name(self.graph)
-            text += f"{connect}([{fresh}], leaves, [{saved}], arrays, {graph})"
+            text += "inputs = arrays[:]"
+            for k, v in enumerate(self.graph.inputs):
+                if self._place[v] < self._outputs:
+                    text += f"inputs[{k}] = {self._at(v)}"
+            text += f"{connect}([{fresh}], leaves, [{saved}], inputs, {graph})"
         write_kept_gradients(text, record)
         left = [c for c in record.changes if not self._is_written(c, aliases)]
         write_changes(text, left, self._at, self._source_of)
@@ -358,10 +387,37 @@ class Prepared:
         return source is not None and source == self._source_of(*change[:3])
 
     def _at(self, value: Value) -> str:
-        place = self._place[value]
-        if place < self._outputs:
-            return f"found[{place}]"
-        return f"arrays[{place - self._outputs}]"
+        at = self._place[value]
+        return f"found[{at}]" if at < self._outputs else f"arrays[{self._input[value]}]"
+
+
+def place(kind: str, of: Any, key: Any = None) -> Any:
+    """Return what is equal for a source and a change if they are of the same place."""
+    if kind == "grad":
+        return "value", ("grad", place("", of)), None
+    if isinstance(of, tuple):
+        return kind, ("grad", place("", of[1])), None
+    return kind, ("argument", of) if type(of) is int else id(of), key
+
+
+def results_of(error: BaseException, program: Any) -> list[Any] | None:
+    """Return what a program had found when a signal's exception broke in; None if it had not.
+
+    Python raises such an exception as native code returns. If it was the last of the program
+    that returned, state has been written over, and what belongs to it must follow. The arrays
+    are still known to the function that was broken off.
+    """
+    code = getattr(program.run_bound, "__code__", None)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code is not code:
+        trace = trace.tb_next
+    if trace is None or trace.tb_next is not None or code is None:
+        return None
+    last = max(line for *_, line in code.co_lines() if line is not None)
+    if trace.tb_lineno < last - 1:  # the last call and the return are its last lines
+        return None
+    names = {**program.run_bound.__globals__, **trace.tb_frame.f_locals}
+    return [names[f"f{k}"] for k in range(len(program.graph.outputs))]
 
 
 def repeats(leaves: Leaves) -> list[int] | None:

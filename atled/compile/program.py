@@ -200,10 +200,9 @@ class Program:
         parameters = "ptr %frame, i64 %begin, i64 %end, ptr %scratch"
         lines = [f"define void @{name}({parameters}) noinline nounwind {{"]
         first = 0
-        for k, step in enumerate(steps):
-            shares = int(max(1, min(SHARES, step.units, step.cost * step.units // SHARE)))
-            part = -(-step.units // shares)
-            shares = -(-step.units // part)
+        cut = [(step, *_shares(step)) for step in steps]
+        cut.sort(key=lambda each: -each[0].cost * each[2])  # the largest first: the end is even
+        for k, (step, shares, part) in enumerate(cut):
             lines += [
                 f"  %low{k} = call i64 @llvm.smax.i64(i64 %begin, i64 {first})",
                 f"  %high{k} = call i64 @llvm.smin.i64(i64 %end, i64 {first + shares})",
@@ -405,6 +404,13 @@ def _refuse_halves(graph: Graph) -> None:
                 f"compile works in float32 and float64; {v.op} of shape {v.shape} is "
                 f"{v.dtype.name}: convert it with .astype(float32), or leave this part out"
             )
+
+
+def _shares(step: Step) -> tuple[int, int]:
+    """Return in how many shares the units of a step are cut, and how many units one has."""
+    wanted = int(max(1, min(SHARES, step.units, step.cost * step.units // SHARE)))
+    part = -(-step.units // wanted)
+    return -(-step.units // part), part
 
 
 def _sequence(name: str, levels: list[tuple[str, int]], test: list[str]) -> str:

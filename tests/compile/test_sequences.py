@@ -1,6 +1,7 @@
 """Random sequences of what happens in training, eagerly and compiled: the same state after each."""
 
 import copy
+import os
 import random
 from typing import Any
 
@@ -28,6 +29,7 @@ KINDS = [
 ]
 EVENTS = ["step"] * 6 + [
     "add", "evaluate", "eager", "rate", "freeze", "train", "load", "keep", "zero", "data",
+    "shift", "swap", "before", "scaled",
 ]  # fmt: skip
 
 
@@ -57,13 +59,48 @@ class Side:
         def add(x, y):
             F.cross_entropy(model(x), y).backward()
 
+        self.tensors = [at.full((2, 4), float(n), dtype=at.float64) for n in range(3)]
+        weight, (previous, scale, other) = model[4].weight, self.tensors
+
+        @at.no_grad()
+        def shift():
+            previous.copy_(weight)
+            weight.copy_(weight * 0.9 + 0.01 * other)
+
+        def swap():
+            kept = scale.detach()
+            scale.copy_(other)
+            other.copy_(kept)
+
+        def before(x, y):
+            kept = weight.detach(), previous[0]
+            loss = step(x, y)
+            previous.copy_(kept[0] + 1)
+            return [*kept, loss]
+
+        def scaled():
+            y = (weight * scale * other[0] * other[0]).sum()
+            scale.mul_(-0.5)
+            other.copy_(other * 0.5 + previous)
+            return y
+
         self.plain = step
         self.step, self.add, self.evaluate = (wrap(f) for f in (step, add, lambda x: model(x)))
+        self.shift, self.swap, self.before = wrap(shift), wrap(swap), wrap(before)
+        self.scaled = wrap(scaled)
 
     def do(self, event: str, x: Any, y: Any, number: float) -> Any:
         """Let one thing happen; return its result, if it has one."""
         model, optimizer = self.model, self.optimizer
-        if event in ("step", "add"):
+        if event in ("shift", "swap"):
+            getattr(self, event)()
+            return [t.tolist() for t in self.tensors]
+        if event == "scaled":
+            y = self.scaled()
+            if y.requires_grad:
+                y.backward()
+            return [y.detach(), *[t.tolist() for t in self.tensors]]
+        if event in ("step", "add", "before"):
             return getattr(self, event)(x, y)
         if event == "evaluate":
             return self.evaluate(x).detach()
@@ -87,12 +124,13 @@ class Side:
     def kept(self) -> list[tuple[at.Tensor, Any]]:
         """Return values that nothing may change any more."""
         tensors = [p.detach() for p in self.model.parameters()]
+        tensors += [t.detach() for t in self.tensors]
         for slot in self.optimizer.state.values():
             tensors += [v for v in slot.values() if isinstance(v, at.Tensor)]
         return [(t, t.tolist()) for t in tensors]
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("ATLED_SEQUENCES", "8"))))
 def test_a_random_sequence(seed):
     dice = random.Random(seed)
     kind = dice.choice(KINDS)

@@ -145,6 +145,94 @@ def test_state_in_place():
     assert rows.tolist() == [[0.0, 0.0], [4.0, 4.0]]
 
 
+def test_old_values_of_state_that_is_replaced():
+    def make():
+        p, previous, a, b = (at.full((3,), float(n)) for n in range(4))
+
+        def step(x):
+            before, first = p.detach(), a.reshape(3, 1)
+            previous.copy_(p)
+            p.copy_(p + x)
+            kept = a.detach()
+            a.copy_(b)
+            b.copy_(kept)
+            return before, first, previous.detach()
+
+        return step, (p, previous, a, b)
+
+    (eager, theirs), (plain, ours) = make(), make()
+    compiled = at.compile(plain)
+    kept: list[Any] = []
+    for n in range(4):
+        x = at.full((3,), n + 1.0)
+        expected, found = eager(x), compiled(x)
+        kept.append((found, [t.tolist() for t in found]))
+        for a, b in zip((*found, *ours), (*expected, *theirs), strict=True):
+            assert_close(a, b)
+    for tensors, numbers in kept:
+        assert [t.tolist() for t in tensors] == numbers
+
+
+@pytest.mark.parametrize("shape", [(4,), ()])
+def test_derivatives_use_the_values_from_before_the_change(shape):
+    state = at.full(shape, 2.0)
+
+    @at.compile
+    def f(x):
+        y = x * x * state + at.sin(state * x)
+        state.copy_(state + 10)
+        return y
+
+    for _ in range(3):
+        x, s = at.ones(4, requires_grad=True), state.detach()
+        y = f(x)
+        (g,) = at.grad(y.sum(), x, create_graph=True)
+        assert_close(g, 2 * s + s * at.cos(s) * at.ones(4))
+        (h,) = at.grad(g.sum(), x)
+        assert_close(h, 2 * s - s * s * at.sin(s) * at.ones(4))
+
+
+def test_an_exception_of_a_signal_leaves_whole_steps(monkeypatch):
+    model = network()
+    optimizer = at.optim.Adam(model.parameters())
+    count = at.zeros(3)
+
+    @at.compile
+    def step(x, y):
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        count.add_(1)
+        return loss
+
+    step(*batch(0))
+    before = copy.deepcopy(model.state_dict())
+
+    def interrupted(*unused):
+        raise KeyboardInterrupt
+
+    program = step._prepared[0].program
+    if not hasattr(program, "segments"):
+        pytest.skip("there is no native code that a signal could wait for")
+    space = program.run_bound.__globals__
+    last = max(name for name in space if name.startswith("call"))
+    run, handler = space[last], signal.getsignal(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, interrupted)
+    space[last] = _Signalled(run)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            step(*batch(1))
+    finally:
+        space[last] = run
+        signal.signal(signal.SIGUSR1, handler)
+    assert count.tolist() == [2.0] * 3
+    assert {s["step"] for s in optimizer.state.values()} == {2}
+    assert any((a != before[k]).any() for k, a in model.state_dict().items())
+    step(*batch(2))
+    assert count.tolist() == [3.0] * 3
+
+
 def test_parameters_are_written_in_place_where_nobody_else_sees_them():
     model = network()
     optimizer = at.optim.Adam(model.parameters())
