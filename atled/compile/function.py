@@ -8,6 +8,7 @@ traced (`core/trace.py`), which changes nothing, and then run.
 import inspect
 import threading
 import warnings
+import weakref
 from collections.abc import Callable
 from functools import partial, update_wrapper
 from importlib import import_module
@@ -22,7 +23,7 @@ from atled.config import modes
 from atled.core.binding import rebound, settle
 from atled.core.guard import Environment, Slot
 from atled.core.tensor import Tensor
-from atled.core.trace import Elsewhere, Trace
+from atled.core.trace import LOCK, Elsewhere, Trace
 from atled.errors import BackendError, TraceError, located
 from atled.tree import flatten
 
@@ -122,7 +123,9 @@ class Compiled:
         self._lock = threading.RLock()
         self._calls = self._traces = self._eager = 0
         self._warned: set[str] = set()
-        self._elsewhere: dict[Any, str] = {}  # keys of calls that use other backends
+        # Keys of calls that use Tensors of other backends, and one of these Tensors.
+        self._elsewhere: dict[Any, weakref.ref[Tensor]] = {}
+        self._made_by: Compiled | None = None  # of which this is the method of an instance
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if modes.tracing is not None:  # inside another compiled function: a part of it
@@ -136,24 +139,38 @@ class Compiled:
             leaves, key = args, len(args)
             if kwargs or any(not isinstance(x, Tensor) for x in args):
                 leaves, key = self._taken_apart(args, kwargs)
-            for at, prepared in enumerate(self._prepared):
-                if prepared.key == key and prepared.ready(leaves):
-                    if at:
-                        self._prepared[0].forget()
-                        self._prepared.insert(0, self._prepared.pop(at))
-                    return self._run(prepared, args, kwargs, leaves)
-            return self._first(args, kwargs, leaves, key)
+            known = self._known(leaves, key)
+            if known is not None and known.calls >= self._verify:
+                return known.run(leaves)
+        return self._first(args, kwargs, leaves, key)
+
+    def _known(self, leaves: Any, key: Any) -> Prepared | None:
+        """Return a program that is ready for a call, and stands first then."""
+        for at, prepared in enumerate(self._prepared):
+            if prepared.key == key and prepared.ready(leaves):
+                if at:
+                    self._prepared[0].forget()
+                    self._prepared.insert(0, self._prepared.pop(at))
+                return prepared
+        return None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Return the method of an instance, compiled for it."""
         if instance is None:
             return self
-        name = f"_compiled_{self._name}"
-        known = vars(instance).get(name)
+        own = getattr(instance, "__dict__", None)
+        if own is None:
+            raise TypeError(
+                f"the method {self._name} cannot be compiled for a {type(instance).__name__}: it "
+                "has __slots__, and no place for programs of its own. Add '__dict__' to them, "
+                "or compile a function that takes the object as an argument"
+            )
+        name = f"_compiled_{self._name}_{id(self)}"  # a class and its base may both have one
+        known = own.get(name)
         if known is None:
             bound = self.__wrapped__.__get__(instance, owner)
-            known = Compiled(bound, self._strict, self._verify)
-            vars(instance)[name] = known
+            known = own[name] = Compiled(bound, self._strict, self._verify)
+            known._made_by = self
         return known
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -186,23 +203,35 @@ class Compiled:
     # -- the first call of a kind
 
     def _first(self, args: Any, kwargs: Any, leaves: Any, key: Any) -> Any:
-        """Trace, prepare and run; or run eagerly where there is nothing to compile for."""
-        reason = _why_eager(leaves) or self._elsewhere.get(key)
-        if reason is None:
+        """Trace, prepare and run; or run eagerly where there is nothing to compile for.
+
+        Only one thread does so at a time: while it traces, Tensors hold no numbers, and no
+        other thread's program finds its state. Such a thread waits here, and asks again.
+        """
+        with LOCK, self._lock:  # in this order: what is verified calls other functions
+            reason = _why_eager(leaves) or self._why_elsewhere(key)
             try:
-                prepared = self._trace(args, kwargs, leaves, key)
+                if reason is None:
+                    known = self._known(leaves, key)
+                    if known is not None:
+                        return self._run(known, args, kwargs, leaves)
+                    return self._run_first(args, kwargs, leaves, key)
             except Elsewhere as found:
-                reason = self._elsewhere[key] = _ELSEWHERE.format(found)
-        if reason is not None:
-            return self._run_eagerly(args, kwargs, reason)
-        failed = prepared.record.trace.failed
+                self._elsewhere[key] = weakref.ref(found.tensor)
+                reason = _ELSEWHERE.format(found)
+        return self._run_eagerly(args, kwargs, reason)
+
+    def _run_first(self, args: Any, kwargs: Any, leaves: Any, key: Any) -> Any:
+        """Trace, run and keep a program. After an exception all is as it was before."""
+        prepared = self._trace(args, kwargs, leaves, key)
         try:
             if not prepared.ready(leaves):
                 raise TraceError(f"{self._name}: what tracing relied on did not hold at its end")
             result = self._run(prepared, args, kwargs, leaves)
         except BaseException:
-            for undo in failed:
-                undo()
+            if not prepared.calls:
+                for undo in prepared.record.trace.failed:
+                    undo()
             raise
         if self._prepared:
             self._prepared[0].forget()
@@ -231,19 +260,30 @@ class Compiled:
                 pullback = None
                 if record.leaves:
                     pullback = Pullback(record, self._name, executor, Compiled)
+            prepared = Prepared(key, environment, record, pinned, pullback, leaves)
+            self._refuse_eager(prepared)
         except BaseException:
             for slot in environment.changed():
                 slot.restore()
             for undo in trace.failed:
                 undo()
             raise
-        prepared = Prepared(key, environment, record, pinned, pullback, leaves)
+        return prepared
+
+    def _refuse_eager(self, prepared: Prepared) -> None:
         if self._strict and prepared.eager():
             raise TraceError(
                 f"{self._name}, compiled with strict=True, would call "
                 f"{', '.join(prepared.eager())} eagerly"
             )
-        return prepared
+
+    def _why_elsewhere(self, key: Any) -> str | None:
+        """Say that a Tensor which an earlier call met is still of another backend."""
+        t = self._elsewhere[key]() if key in self._elsewhere else None
+        if t is None or t.backend.name == "numpy":
+            self._elsewhere.pop(key, None)
+            return None
+        return _ELSEWHERE.format(t.backend.name)
 
     def _warn_of_traces(self, leaves: Any, key: Any) -> None:
         if self._traces <= PATIENCE or "traces" in self._warned:
@@ -256,7 +296,7 @@ class Compiled:
                 f"last time: {reason}. Pass what changes as a Tensor, and keep shapes few"
             ),
             RuntimeWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
     def _run_eagerly(self, args: Any, kwargs: Any, reason: str) -> Any:
@@ -288,7 +328,7 @@ class Compiled:
                     "which is neither a Tensor nor hashable: make it a Tensor with "
                     "at.asarray(x), or a tuple"
                 ) from None
-            statics.append((type(x), x.hex() if type(x) is float else x))
+            statics.append(_static(x))
         return tuple([x for x in found if isinstance(x, Tensor)]), (structure.form, *statics)
 
     def _place_of(self, x: Any, args: Any, kwargs: Any) -> str:
@@ -298,6 +338,17 @@ class Compiled:
             if any(leaf is x for leaf in flatten(nest)[0]):
                 return f"argument {name!r}" if nest is x else f"a part of argument {name!r}"
         return "an argument"
+
+
+def _static(x: Any) -> Any:
+    """Return what is equal for two hashable arguments if a program may be used for both."""
+    if type(x) is float:
+        return float, x.hex()
+    if type(x) is complex:
+        return complex, x.real.hex(), x.imag.hex()
+    if isinstance(x, frozenset):  # 1 and 1.0 are equal, but their results are not
+        return type(x), frozenset(map(_static, x))
+    return type(x), x
 
 
 _ELSEWHERE = "it uses Tensors of the {} backend, and programs run on numpy's"

@@ -5,13 +5,19 @@ and the copy: it writes the new values into the old array where that is its own,
 made, and that is referred to by the program's tables and by the one place where it belongs.
 Anything else (a detached Tensor, a saved state, a view, a node of the tape) is seen in the
 reference count, and the program then takes a copy for itself.
+
+Without the interpreter's lock another thread may come to hold an array between the look at its
+count and the run, so that every run takes copies then.
 """
 
 import sys
+import sysconfig
 from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Owned"]
+
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 def _alone() -> int:
@@ -41,7 +47,7 @@ class Owned:
         self._numbers, self._arrays, self._bind = numbers, arrays, bind
         self._at = {k: i for i, k in enumerate(numbers)}
         self._held: list[Any] = [None] * len(numbers)
-        self._expected = [_alone()] * len(numbers)
+        self._expected = [-1 if FREE_THREADED else _alone()] * len(numbers)
         self.moved = True
 
     def __contains__(self, k: int) -> bool:

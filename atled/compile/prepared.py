@@ -4,6 +4,7 @@ import itertools
 import struct
 from collections.abc import Sequence
 from importlib import import_module
+from types import TracebackType
 from typing import Any
 
 from atled.backends.protocol import load
@@ -114,9 +115,7 @@ class Prepared:
         of its own, which is a copy.
         """
         replaced = {place(*c[:3]) for c in self.record.changes if c.kind in ("value", "item")}
-        return {
-            v for v, s in self.record.inputs if s.kind == "number" or place(*s[:3]) in replaced
-        }
+        return {v for v, s in self.record.inputs if s.kind == "number" or place(*s[:3]) in replaced}
 
     def _lay_in(self) -> None:
         """Make room for the inputs: `arrays` is what the program runs on.
@@ -411,13 +410,25 @@ def results_of(error: BaseException, program: Any) -> list[Any] | None:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code is not code:
         trace = trace.tb_next
-    if trace is None or trace.tb_next is not None or code is None:
+    if trace is None or code is None:
         return None
-    last = max(line for *_, line in code.co_lines() if line is not None)
-    if trace.tb_lineno < last - 1:  # the last call and the return are its last lines
+    inner = trace.tb_next
+    if inner is None:
+        done = _at_its_end(trace)
+    elif inner.tb_frame.f_code is program._execute.__code__ and inner.tb_next is None:
+        done = inner.tb_frame.f_locals.get("call") is program._calls[-1] and _at_its_end(inner)
+    else:
+        done = False
+    if not done:
         return None
     names = {**program.run_bound.__globals__, **trace.tb_frame.f_locals}
     return [names[f"f{k}"] for k in range(len(program.graph.outputs))]
+
+
+def _at_its_end(trace: TracebackType) -> bool:
+    """Say whether a function was broken off in its last two lines: its last call, its return."""
+    last = max(line for *_, line in trace.tb_frame.f_code.co_lines() if line is not None)
+    return trace.tb_lineno >= last - 1
 
 
 def repeats(leaves: Leaves) -> list[int] | None:

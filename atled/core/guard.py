@@ -14,11 +14,13 @@ Attributes of Modules are many and seldom change: they are compared again only w
 
 import dis
 import functools
+import operator
 import os
 import sys
 import sysconfig
 from collections import deque
 from collections.abc import Iterator
+from itertools import starmap
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -29,7 +31,9 @@ from atled.core.tensor import Tensor
 __all__ = ["MISSING", "Environment", "Slot", "same"]
 
 MISSING = object()
-LONGEST = 1000  # entries of a container that are looked at; of a longer one only its length
+# Entries of a container that are followed further. Those of a longer one are compared, which takes
+# some 20 ns each at every call, but the objects among them are not looked into.
+LONGEST = 1000
 _PLAIN = (int, float, bool, str, bytes, complex, type(None))
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
@@ -85,11 +89,16 @@ class Slot:
         """Say whether the same lies there still."""
         now, value = self.now(), self.value
         if self.kind == "dict":
-            return len(now) == len(value) and all(
-                same(v, now.get(k, MISSING)) for k, v in value.items()
-            )
+            if len(now) != len(value):
+                return False
+            pairs = zip((*value, *value.values()), (*now, *now.values()), strict=True)
+            if all(starmap(operator.is_, pairs)):
+                return True
+            return all(same(v, now.get(k, MISSING)) for k, v in value.items())
         if self.kind == "list":
-            return len(now) == len(value) and all(map(same, value, now))
+            if len(now) != len(value):
+                return False
+            return all(map(operator.is_, value, now)) or all(map(same, value, now))
         return same(value, now)
 
     def restore(self) -> None:
@@ -231,6 +240,8 @@ class Environment:
     def _add(self, kind: str, holder: Any, key: Any, label: str, watched: bool = False) -> None:
         slot = Slot(kind, holder, key, label)
         (self.watched if watched else self.slots).append(slot)
+        if kind in ("list", "dict") and len(slot.value) > LONGEST:
+            return
         if kind == "list":
             for i, x in enumerate(slot.value):
                 self._visit(x, f"{label}[{i}]")
@@ -260,18 +271,15 @@ class Environment:
         elif isinstance(x, (list, set, frozenset, tuple, deque)):
             self._enter_list(x, label)
         elif isinstance(x, dict):
-            if len(x) <= LONGEST:
-                self._add("dict", x, None, label)
+            self._add("dict", x, None, label)
         elif type(x) in NAMESPACES or namespace_of(x) is not None:
             self.arrays[id(x)] = x
         else:
             self._enter_object(x, label)
 
     def _enter_list(self, x: Any, label: str) -> None:
-        if len(x) > LONGEST:
-            return
         if isinstance(x, (tuple, frozenset)):
-            for i, entry in enumerate(x):
+            for i, entry in enumerate(x if len(x) <= LONGEST else ()):
                 self._visit(entry, f"{label}[{i}]")
         else:
             self._add("list", x, None, label)

@@ -34,7 +34,7 @@ from atled.dtypes import DType, float64, int64
 from atled.errors import BackendError, TraceError
 from atled.tree import flatten
 
-__all__ = ["Elsewhere", "Trace"]
+__all__ = ["LOCK", "Elsewhere", "Trace"]
 
 LOCK = threading.RLock()  # one trace at a time: it lends symbols to Tensors that others may see
 # What may be returned besides Tensors: it is the same in every call.
@@ -44,6 +44,10 @@ UNREAD = object()  # stands in `.grad` until somebody looks
 
 class Elsewhere(Exception):
     """A Tensor of a backend that has no compiler: the function is to run eagerly."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__(tensor.backend.name)
+        self.tensor = tensor
 
 
 class _Captured:
@@ -178,7 +182,7 @@ class Trace:
                 f"operands of two backends met, numpy and {name}, in a compiled function; "
                 "convert one of them before, with at.asarray(x, backend='numpy')"
             )
-        raise Elsewhere(name)
+        raise Elsewhere(x)
 
     def capture(self, t: Tensor) -> None:
         """Take in a Tensor from outside, if that has not happened yet."""
@@ -188,7 +192,7 @@ class Trace:
     def _capture(self, t: Tensor, ref: Ref, source: Source | None = None) -> None:
         xp = NAMESPACES[type(t._value)]
         if xp.name != "numpy":
-            raise Elsewhere(xp.name)
+            raise Elsewhere(t)
         value = Value("input", (), {}, tuple(t._value.shape), xp.dtype_of(t._value))
         self._sources.append((value, source or Source("value", ref)))
         known = self._captured[id(t)] = _Captured(t, ref, value)

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import pickle
+import random
 import threading
 from typing import Any
 
@@ -18,6 +19,64 @@ pytest.importorskip("llvmlite", reason="programs are compiled by llvmlite")
 pytestmark = pytest.mark.usefixtures("executor")
 
 # -- arguments and results
+
+
+def test_equal_arguments_of_different_types():
+    f = at.compile(lambda x, s: x * next(iter(s)))
+    x = at.tensor([2])
+    for s in (frozenset({1}), frozenset({1.0}), frozenset({True}), frozenset({1})):
+        assert f(x, s).dtype is f.__wrapped__(x, s).dtype
+    assert f.stats().traces == 3
+    g = at.compile(lambda x, z: x * z.imag)
+    assert [str(g(at.ones(()), complex(1, z)).item()) for z in (0.0, -0.0)] == ["0.0", "-0.0"]
+
+
+def test_threads_with_functions_of_their_own_over_one_model():
+    model = network()
+    expected = {n: model(batch(n, n)[0]).tolist() for n in range(1, 20)}
+    errors: list[Any] = []
+
+    def work(seed: int) -> None:
+        f = at.compile(lambda x: model(x))
+        for n in random.Random(seed).sample(range(1, 20), 8):
+            try:
+                assert_close(f(batch(n, n)[0]).tolist(), expected[n])
+            except Exception as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_a_first_call_waits_for_a_trace_and_asks_again():
+    w, started, go = at.ones(2), threading.Event(), threading.Event()
+
+    def slow(x):
+        started.set()
+        go.wait(10)
+        return x * w
+
+    kept, traced = at.compile(lambda x: x + w), at.compile(slow)
+    kept(at.ones(2))
+    found: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda f=f: found.append(f(at.ones(2)).tolist()))
+        for f in (traced, kept)
+    ]
+    threads[0].start()
+    started.wait(10)
+    threads[1].start()
+    threads[1].join(0.1)
+    assert found == []
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [[1.0, 1.0], [2.0, 2.0]]
+    assert kept.stats().traces == 1
 
 
 @dataclasses.dataclass
@@ -251,6 +310,19 @@ def test_other_backends_run_eagerly_with_one_warning():
         at.compile(lambda y: y * w)(at.ones(2))
     with pytest.raises(at.TraceError, match="strict=True, would run eagerly"):
         at.compile(lambda y: w * 2, strict=True)(at.ones(2))
+
+
+def test_a_model_moved_to_numpy_is_compiled():
+    with at.use("python"):
+        model = at.nn.Linear(2, 2)
+    f = at.compile(lambda x, n: (model.weight * n).sum())
+    with pytest.warns(RuntimeWarning, match="Tensors of the python backend"):
+        f(at.ones(2), 2)
+    f(at.ones(2), 2)
+    assert f.stats()[1:] == (1, 0, 2)
+    model.to("numpy")
+    assert_close(f(at.ones(2), 2), f.__wrapped__(at.ones(2), 2))
+    assert f.stats()[1:] == (2, 1, 2)
 
 
 def test_without_llvmlite(monkeypatch):
