@@ -11,13 +11,13 @@ count and the run, so that every run takes copies then.
 """
 
 import sys
-import sysconfig
 from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Owned"]
 
-FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+# Whether the interpreter runs without its lock (Python 3.13 and later may be built so).
+FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def _alone() -> int:
