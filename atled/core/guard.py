@@ -17,7 +17,6 @@ import functools
 import operator
 import os
 import sys
-import sysconfig
 from collections import deque
 from collections.abc import Iterator
 from itertools import starmap
@@ -36,11 +35,8 @@ MISSING = object()
 LONGEST = 1000
 _PLAIN = (int, float, bool, str, bytes, complex, type(None))
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
-_FOREIGN = (
-    _PACKAGE,
-    *{sysconfig.get_paths()[name] + os.sep for name in _LIBRARIES},
-)
+_FOREIGN = (_PACKAGE, os.path.dirname(os.__file__) + os.sep)
+_INSTALLED = ("site-packages", "dist-packages")
 _GLOBALS = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "STORE_NAME", "DELETE_GLOBAL"))
 
 
@@ -154,7 +150,9 @@ def _refill(holder: Any, entries: list[Any]) -> None:
 
 def is_foreign(path: str | None) -> bool:
     """Say whether code of a file is a library's, whose own state is not looked at."""
-    return path is None or path.startswith(_FOREIGN) or path.startswith("<frozen")
+    if path is None or path.startswith(_FOREIGN) or path.startswith("<frozen"):
+        return True
+    return any(f"{os.sep}{folder}{os.sep}" in path for folder in _INSTALLED)
 
 
 def _plain(function: Any) -> Any:
