@@ -326,5 +326,5 @@ def replace(x: Tensor, new: Tensor) -> Tensor:
     if x._owner is not None:  # x is what `.data` returned
         x._owner._value = new._value
     elif not isinstance(x._node, Leaf):
-        x._node = new._node
+        x._node = new._node if modes.enabled else None
     return x

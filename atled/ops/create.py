@@ -61,7 +61,7 @@ def asarray(
         backend: the backend to have.
     """
     if isinstance(data, Tensor):
-        t = data if backend is None else FUNCTIONS["to"](data, backend)
+        t = data if backend is None else data.to(backend)
         return as_tensor(t, dtype=dtype, device=device, copy=copy)
     space = load(backend) if backend else namespace_of(data) or current()
     wanted = None if dtype is None else as_dtype(dtype, default_dtype(space))

@@ -415,3 +415,17 @@ def test_mixing_backends_says_how_to_convert() -> None:
     with pytest.raises(at.BackendError, match=r"two backends met, .*at\.asarray\(x, backend="):
         a + b
     assert (a.to("python") + b).tolist() == [2.0, 2.0]
+
+
+def test_a_copy_under_no_grad_is_no_part_of_the_source(backend: str) -> None:
+    source = at.ones(3).requires_grad_()
+    target = at.zeros(3)
+    with at.no_grad():
+        target.copy_(source)
+    assert not target.requires_grad
+    assert target.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_tensor_goes_to_a_backend_by_asarray(backend: str) -> None:
+    t = at.tensor([1.0, 2.0])
+    assert at.asarray(t, backend="python").backend.name == "python"
