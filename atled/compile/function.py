@@ -110,6 +110,8 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], strict: bool = False, verify: int = 0) -> None:
         if not callable(function):
             raise TypeError(f"compile takes a function; found {type(function).__name__}")
+        if isinstance(verify, bool) or not isinstance(verify, int) or verify < 0:
+            raise ValueError(f"verify is a number of calls, from 0 on; found {verify!r}")
         if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
             raise TypeError(
                 "compile takes a function that returns its results; found a generator or a "
@@ -153,6 +155,12 @@ class Compiled:
                     self._prepared.insert(0, self._prepared.pop(at))
                 return prepared
         return None
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the function, or of the Module, that is compiled."""
+        if name.startswith("_"):
+            raise AttributeError(f"a compiled function has no attribute {name!r}")
+        return getattr(self.__wrapped__, name)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Return the method of an instance, compiled for it."""

@@ -199,3 +199,18 @@ def test_a_long_chain_compiles_far_down_the_stack() -> None:
         return deep(n - 1) if n else at.compile(chain)(at.ones(3))
 
     assert np.allclose(deep(500).numpy(), chain(at.ones(3)).numpy())
+
+
+def test_a_compiled_module_shows_its_parameters() -> None:
+    model = nn.Linear(2, 3)
+    compiled = at.compile(model)
+    assert compiled(at.ones(1, 2)).shape == (1, 3)
+    assert [p.shape for p in compiled.parameters()] == [(3, 2), (3,)]
+    with pytest.raises(AttributeError, match="no attribute '_nothing'"):
+        _ = compiled._nothing
+
+
+@pytest.mark.parametrize("wrong", ["a", -1, True])
+def test_verify_is_a_number_of_calls(wrong: object) -> None:
+    with pytest.raises(ValueError, match="verify is a number of calls"):
+        at.compile(lambda x: x, verify=wrong)
