@@ -13,13 +13,28 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from atled import autograd, functions
 from atled.backends.protocol import current as current_backend
 from atled.backends.protocol import get_default_dtype, set_default_dtype, use
+from atled.core.checkpoint import checkpoint, checkpoint_sequential
+from atled.core.custom import custom_jvp, custom_vjp
+from atled.core.implicit import implicit
+from atled.core.jacobian import hessian, jacfwd, jacobian, jacrev
 from atled.core.mode import (
     enable_grad,
     is_grad_enabled,
     no_grad,
     set_grad_enabled,
 )
+from atled.core.numeric import numeric_grad, numeric_jacobian
 from atled.core.tensor import Tensor
+from atled.core.transforms import (
+    grad,
+    hvp,
+    jvp,
+    linearize,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+)
+from atled.core.vmap import vmap
 from atled.dtypes import (
     bfloat16,
     float16,
@@ -46,9 +61,12 @@ from atled.errors import (
     DTypeError,
     GradError,
     IndexingError,
+    LinAlgError,
+    MemoryLimitError,
     NotScalarError,
     ShapeError,
     TraceError,
+    TransformError,
 )
 from atled.functions import (
     abs,
@@ -114,6 +132,7 @@ from atled.functions import (
     cat,
     cdist,
     ceil,
+    cholesky_solve,
     chunk,
     clamp,
     clip,
@@ -140,6 +159,7 @@ from atled.functions import (
     cumulative_trapezoid,
     deg2rad,
     degrees,
+    det,
     diag,
     diag_embed,
     diagonal,
@@ -207,6 +227,7 @@ from atled.functions import (
     index_put,
     index_select,
     inner,
+    inverse,
     isclose,
     isdtype,
     isfinite,
@@ -230,6 +251,7 @@ from atled.functions import (
     logaddexp,
     logaddexp2,
     logcumsumexp,
+    logdet,
     logical_and,
     logical_not,
     logical_or,
@@ -324,6 +346,7 @@ from atled.functions import (
     sinc,
     sinh,
     slice_scatter,
+    slogdet,
     softmax,
     softplus,
     sort,
@@ -385,16 +408,17 @@ from atled.functions import (
     zeros_like,
 )
 from atled.ops.random import Generator, default_generator
+from atled.ops.safe import get_safe_gradients, set_safe_gradients
 
 __version__ = "0.1.0"
 newaxis = None
 
 if _TYPE_CHECKING:
-    from atled import data, inspect, io, nn, optim, testing
+    from atled import data, inspect, io, linalg, nn, optim, testing
     from atled.compile.function import compile, get_num_threads, set_num_threads
 
 # Rooms that are imported when they are first named: a third of the time of `import atled`.
-_ROOMS = frozenset({"compile", "data", "inspect", "io", "nn", "optim", "testing"})
+_ROOMS = frozenset({"compile", "data", "inspect", "io", "linalg", "nn", "optim", "testing"})
 
 
 # Functions that come with one of them.

@@ -1,4 +1,4 @@
-"""The command line: `atled train digits`, `atled predict`, `atled doctor`.
+"""The command line: `atled train digits`, `atled predict`, `atled doctor`, `atled klong`.
 
 What always holds: a mistake of the user is one line on stderr and exit code 2; Ctrl-C is exit
 code 130. Anything else that goes wrong is atled's fault and shows its traceback.
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from atled.backends import protocol
+from atled.klong.command import add_klong
 from atled.train.digits import train_digits
 from atled.train.doctor import doctor
 from atled.train.models import MODELS
@@ -68,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands.add_parser(
         "predict", help="read a digit with a trained model",
         description="Read a digit from a picture, or one from each row of a table.",
+    ))  # fmt: skip
+    add_klong(commands.add_parser(
+        "klong", help="run Klong: a prompt, a program, an expression",
+        description="Run a Klong program; without one, an expression or a file, start a prompt.",
     ))  # fmt: skip
     look = commands.add_parser(
         "doctor", help="look at backends, devices and settings",

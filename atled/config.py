@@ -1,7 +1,8 @@
 """The few switches of atled, in one place.
 
 `modes` is per thread, the rest is per process. Everything here has a public setter
-(`at.use`, `at.set_default_dtype`, `at.no_grad`); nothing else in the package keeps a setting.
+(`at.use`, `at.set_default_dtype`, `at.set_safe_gradients`, `at.no_grad`); nothing else in the
+package keeps a setting.
 """
 
 import threading
@@ -15,12 +16,17 @@ __all__ = ["changes", "modes", "settings"]
 class _Modes(threading.local):
     enabled = True  # whether operations are recorded in this thread
     tracing: Any = None  # the `core.trace.Trace` that this thread is in, if any
+    batches: tuple[Any, ...] = ()  # the `core.batch.Batch`es that it is in, outermost first
+    walking = False  # whether it walks a tape: values of batches that are over may be read
+    recomputing = False  # whether a checkpoint runs its function again: no statistics then
+    draws: Any = None  # generators that a checkpointed function has drawn from: state before
 
 
 class _Settings:
     backend: str | None = None  # None: numpy when it can be imported, else python
     device: str | None = None  # None: the backend's own default
     default_dtype: DType | None = None  # None: the backend's own default
+    safe_gradients = True  # whether a zero cotangent stays zero where a derivative is singular
 
 
 class _Changes:

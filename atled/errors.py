@@ -6,7 +6,7 @@ catches what it expects: a `ShapeError` is a `ValueError`, a `DTypeError` a `Typ
 
 import os
 import sys
-from types import FrameType
+from types import CodeType, FrameType
 
 __all__ = [
     "AtledError",
@@ -14,8 +14,11 @@ __all__ = [
     "DTypeError",
     "GradError",
     "IndexingError",
+    "LinAlgError",
+    "MemoryLimitError",
     "ShapeError",
     "TraceError",
+    "TransformError",
     "user_location",
 ]
 
@@ -52,6 +55,10 @@ class DTypeError(AtledError, TypeError):
     """A dtype is not there, or an operation is not defined on it."""
 
 
+class LinAlgError(AtledError, ValueError):
+    """A matrix has no such factorisation, or no inverse; NumPy's is a ValueError too."""
+
+
 class GradError(AtledError, RuntimeError):
     """A derivative was asked for that does not exist, or a graph that is gone."""
 
@@ -68,6 +75,14 @@ class TraceError(AtledError, RuntimeError):
     """A compiled function asks for something that is not known while it is traced."""
 
 
+class MemoryLimitError(AtledError, MemoryError):
+    """A result would need more memory than is free, or than was allowed."""
+
+
+class TransformError(AtledError, RuntimeError):
+    """A function asks for something that the transform around it (vmap, grad, jvp) lacks."""
+
+
 class IndexingError(AtledError, IndexError):
     """An index is out of range or of a kind that cannot index."""
 
@@ -81,6 +96,32 @@ def user_line() -> tuple[str, int] | None:
             return path, frame.f_lineno
         frame = frame.f_back
     return None
+
+
+Instruction = tuple[CodeType, int]
+
+
+def calling_instruction() -> Instruction | None:
+    """Return the innermost code outside the package, and where in it, for `line_of`.
+
+    As cheap as can be (0.3 µs), for what is kept with each of many values; no frame is kept.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "")[:6] not in ("atled.", "atled"):
+            return frame.f_code, frame.f_lasti
+        frame = frame.f_back
+    return None
+
+
+def line_of(instruction: Instruction | None) -> tuple[str, int] | None:
+    """Return the file and line of what `calling_instruction` gave."""
+    if instruction is None:
+        return None
+    code, at = instruction
+    lines = list(code.co_positions())
+    number = lines[at // 2][0] if at >= 0 else None
+    return code.co_filename, number or code.co_firstlineno
 
 
 def described(line: tuple[str, int] | None) -> str:

@@ -8,7 +8,7 @@ the library that accepts "a nest of Tensors" walks it with these two, in the sam
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-__all__ = ["Structure", "flatten", "map_leaves", "unflatten"]
+__all__ = ["Structure", "children", "flatten", "map_leaves", "unflatten"]
 
 
 class Structure(NamedTuple):
@@ -46,6 +46,12 @@ def unflatten(structure: Structure, leaves: list[Any]) -> Any:
     """Rebuild a nest of the given structure around `leaves`."""
     rest = iter(leaves)
     return _rebuild(structure, rest)
+
+
+def children(nest: Any) -> list[Any]:
+    """Return what one container holds directly; nothing for a leaf."""
+    parts = _take_apart(nest)
+    return [] if parts is None else parts[0]
 
 
 def map_leaves(function: Callable[[Any], Any], nest: Any) -> Any:

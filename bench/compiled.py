@@ -19,6 +19,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
@@ -53,11 +54,13 @@ class Contestant:
     """Answers the requests "make" and "measure".
 
     Args:
-        name: one of `CONTESTANTS`.
+        module: of the package `contestants`; its function `work` makes the work of a row.
+        variant: what to tell it.
+        problems: the rows, by name.
     """
 
-    def __init__(self, name: str) -> None:
-        self._module, self._variant = CONTESTANTS[name]
+    def __init__(self, module: str, variant: str, problems: Mapping[str, Any]) -> None:
+        self._module, self._variant, self._problems = module, variant, problems
         self._works: dict[str, Work] = {}
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +75,7 @@ class Contestant:
         """Make a row's work, call it, and leave the results in a file."""
         try:
             module = importlib.import_module(f"contestants.{self._module}")
-            work = self._works[row] = module.work(PROBLEMS[row], self._variant)
+            work = self._works[row] = module.work(self._problems[row], self._variant)
         except (Absent, ModuleNotFoundError) as absent:
             return {"absent": str(absent)}
         times, result = [], None
@@ -88,10 +91,10 @@ class Contestant:
 # -- in the process that compares -----------------------------------------------------------------
 
 
-def start(name: str, cache: str) -> Child:
+def start(name: str, cache: str, script: str = __file__) -> Child:
     """Start a contestant's process, with its disk caches in the folder `cache`."""
     caches = {variable: os.path.join(cache, variable) for variable in CACHES}
-    return Child([os.path.abspath(__file__), "--child", name], caches | CACHE_ALL)
+    return Child([os.path.abspath(script), "--child", name], caches | CACHE_ALL)
 
 
 def compare(rows: list[str], names: list[str], rounds: int, seconds: float) -> dict[str, Any]:
@@ -250,7 +253,7 @@ def main() -> None:
     parser.add_argument("--child", choices=CONTESTANTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        serve(Contestant(options.child).answer)
+        serve(Contestant(*CONTESTANTS[options.child], PROBLEMS).answer)
         return
     names = [n for n in CONTESTANTS if n in OURS or n in options.peers]
     found: dict[str, Any] = {"rows": compare(options.rows, names, options.rounds, options.seconds)}

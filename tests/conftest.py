@@ -38,5 +38,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def _clean_settings():
     before = settings.backend, settings.device, settings.default_dtype, modes.enabled
+    safe = settings.safe_gradients
     yield
     settings.backend, settings.device, settings.default_dtype, modes.enabled = before
+    settings.safe_gradients = safe

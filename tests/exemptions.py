@@ -4,5 +4,11 @@
 UNTESTED = {
     "to_device": "nothing to compare without a second device; tests/backends has it",
     "nonzero": "its size depends on the data; tests/ops/test_select.py has it",
+    "lu_solve": "its factors follow from its first operand; linalg.solve, by it, is tested in full",
     "random_bits": "tests/ops/test_random.py has it, against published answers",
+}
+
+# What `vmap` cannot do, by name of the subject or of its case, and what the error says.
+UNBATCHED: dict[str, str] = {
+    "masked_select": "how many elements are nonzero differs between the examples",
 }

@@ -19,7 +19,7 @@ ROOMS = {
     2: ["core"],
     3: ["ops", "compile", "autograd"],
     3.5: ["functions"],
-    4: ["nn", "optim", "data", "io", "inspect", "klong", "testing"],
+    4: ["linalg", "nn", "optim", "data", "io", "inspect", "klong", "testing"],
     5: ["train"],
     6: ["cli"],
     9: ["__init__"],
@@ -30,11 +30,13 @@ ROOMS = {
 # not import one another. Inside any other folder, imports only must not run in a circle.
 ORDER: dict[str, list[str | set[str]]] = {
     "": ["errors", "dtypes", "config", "tree"],
-    "backends": ["protocol", {"python", "numpy", "torch"}],
+    "backends": ["protocol", "singular", "lapack", {"python", "numpy", "torch"}],
     "core": [
         "op",
+        "batching",
         "kinds",
         "graph",
+        "finite",
         "stand_in",
         "symbol",
         "tape",
@@ -44,19 +46,29 @@ ORDER: dict[str, list[str | set[str]]] = {
         "mode",
         "apply",
         "autograd",
-        "function",
         "surface",
         "numpy_tables",
         "interop",
         "batch",
+        "vmap",
+        "run",
+        "transforms",
+        "jacobian",
+        "checkpoint",
+        "numeric",
+        "call",
+        "function",
+        "custom",
+        "implicit",
         "guard",
         "binding",
         "record",
         "trace",
-        "transforms",
     ],
     "ops": [
         "elementwise",
+        "logic",
+        "safe",
         "special",
         "reduce",
         "variance",
@@ -66,6 +78,7 @@ ORDER: dict[str, list[str | set[str]]] = {
         "index",
         "select",
         "contract",
+        "factor",
         "fused",
         "conv",
         "pool",
@@ -80,11 +93,12 @@ ORDER: dict[str, list[str | set[str]]] = {
         "sets",
         "numpy_names",
         "numpy_shape",
+        "linalg",
     ],
 }
 
 # A library is imported at the top of backends/<its name>.py only; such a file may also need these.
-COMPANIONS = {"numpy": {"scipy"}}
+COMPANIONS = {"numpy": {"scipy"}, "lapack": {"numpy"}}
 # These files are themselves imported on first use, by name: a program is made with them.
 MAKERS = {
     "atled/compile/native.py": {"llvmlite"},

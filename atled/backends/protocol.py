@@ -18,6 +18,7 @@ To add a backend: one file in this folder with a subclass of `Backend`, one line
 """
 
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -116,6 +117,18 @@ class Backend:
         """Return x as users expect this library's arrays (a 0-d array, not a scalar type)."""
         return x
 
+    def whole(self, x: Any) -> Any:
+        """Return the array that really holds the elements of x, for all examples of a batch."""
+        return x
+
+    def have_nan(self, arrays: Sequence[Any]) -> bool:
+        """Say whether an element of one of the arrays is NaN."""
+        return any(bool(self.any(self.isnan(x), axis=None, keepdims=False)) for x in arrays)
+
+    def extent(self, x: Any) -> tuple[Any, Any]:
+        """Return the smallest and the largest element of x, over all examples of a batch."""
+        return self.tolist(self.min(x, axis=None)), self.tolist(self.max(x, axis=None))
+
     def tolist(self, x: Any) -> Any:
         """Return x as nested lists of Python scalars; a Python scalar for a 0-d array."""
         raise NotImplementedError
@@ -156,6 +169,17 @@ class Backend:
             raise DTypeError(
                 f"the {self.name} backend has no {dtype.name}; it has {have}"
             ) from None
+
+    def free_memory(self, device: str) -> int | None:
+        """Return how many bytes are free where arrays of a device lie; None if nobody tells."""
+        try:
+            with open("/proc/meminfo", encoding="ascii") as facts:
+                for line in facts:
+                    if line.startswith("MemAvailable:"):
+                        return int(line.split()[1]) * 1024
+            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, ValueError, AttributeError):
+            return None
 
     def quiet(self) -> AbstractContextManager[Any]:
         """Return a context in which the library does not warn of inf and nan."""

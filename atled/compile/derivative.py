@@ -1,11 +1,16 @@
-"""The derivative of a compiled function: a program of its own, and its derivatives in turn.
+"""The derivatives of a compiled function: programs of their own, and their derivatives in turn.
 
 The trace's own tape is walked back on symbolic cotangents. What the walk reads of the forward
 graph is split off: *residuals*, which the forward program returns beside its results and the
 node of the tape keeps. A reshape or a comparison is done again rather than kept.
 
-For `create_graph`, the gradient is written as a function of the program's inputs and of the
-cotangents, and that function is compiled like any other, with its own derivative.
+Forward mode pushes symbolic tangents along the same tape. Its program begins at the residuals and
+at the inputs of the forward program, and computes again what lies between.
+
+For `create_graph`, a walk is written as a function of the program's inputs and of the cotangents
+(or tangents), and that function is compiled like any other, with its own derivative. So it is for
+batched ones, as a function of what the walk's program reads: inside a `vmap` a compiled function is
+one for all examples (`batched.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +20,12 @@ from atled.compile.interpret import evaluate
 from atled.config import modes
 from atled.core.apply import port_of
 from atled.core.autograd import TENSORS
+from atled.core.batch import Batched
 from atled.core.graph import COMPARISONS, Graph, Value, ordered
 from atled.core.record import Record
 from atled.core.symbol import TRACED, Symbol
-from atled.core.tape import Node, walk_back
+from atled.core.tape import Node, push_tangents, walk_back
 from atled.core.tensor import Tensor, lift, wrap
-from atled.errors import GradError
 
 __all__ = ["Pullback"]
 
@@ -28,11 +33,14 @@ __all__ = ["Pullback"]
 _CHEAP = COMPARISONS | set("reshape permute_dims broadcast_to slice astype logical_not".split())
 _LEAVES = ("constant", "iota")
 
-Mask = tuple[bool, ...]  # which of the results a cotangent came for
+Mask = tuple[bool, ...]  # which of the results (leaves) a cotangent (tangent) came for
+# A walk on symbols: whether it goes forward, and its mask.
+Walk = tuple[bool, Mask]
+Sources = tuple[list[int], list[Value]]  # numbers of residuals, and inputs of the forward program
 
 
 class Pullback:
-    """The derivative of one prepared function.
+    """The derivative of one prepared function, in both modes.
 
     Args:
         record: what tracing found; some of its fresh Tensors can be differentiated.
@@ -42,7 +50,7 @@ class Pullback:
 
     Attributes:
         residuals: values that the forward program returns for it.
-        inputs: those of the program that the gradients depend on.
+        inputs: those of the program that the derivatives may depend on.
     """
 
     def __init__(
@@ -51,18 +59,20 @@ class Pullback:
         self.record, self._executor, self._compiled = record, executor, compiled
         self.results = [i for i, f in enumerate(record.fresh) if f.node is not None]
         self.nodes: list[Any] = [record.fresh[i].node for i in self.results]
-        self.shapes = [(record.fresh[i].value.shape, record.fresh[i].value.dtype)
-                       for i in self.results]  # fmt: skip
-        self._graphs: dict[Mask, tuple[list[Value], list[Value | None]]] = {}
-        self._programs: dict[Mask, Any] = {}
-        self._higher: dict[Mask, Any] = {}
+        made = [record.fresh[i].value for i in self.results]
+        self.shapes = [(v.shape, v.dtype) for v in made]
+        self._graphs: dict[Walk, tuple[list[Value], list[Value | None]]] = {}
+        self._places: dict[Walk, list[int | None]] = {}  # of a walk's outputs, among what is found
+        self._programs: dict[Walk, Any] = {}
+        self._batched: dict[Walk, Any] = {}
+        self._higher: dict[Walk, Any] = {}
         inputs = [v for v, _ in record.inputs]
         outputs = [f.value for f in record.fresh]
         outputs += [c.what for c in record.changes if isinstance(c.what, Value)]
         self._forward = set(ordered(inputs, outputs))
-        _, gradients = self._walk((True,) * len(self.results))
+        _, gradients = self._walk((False, (True,) * len(self.results)))
         given = [g for g in gradients if g is not None]
-        self.residuals, below = self._frontier(given), set(ordered([], given))
+        self.residuals, below = self._frontier(given), set(ordered([], [*given, *made]))
         self.inputs = [v for v in inputs if v in below]
         # For the tape: the derivative of all leaves, in their order.
         self.op: Any = type("Compiled", (), {"name": name, "aliases": ()})
@@ -71,30 +81,45 @@ class Pullback:
 
     # -- graphs
 
-    def _walk(self, mask: Mask) -> tuple[list[Value], list[Value | None]]:
-        """Return the cotangents' inputs, and the gradient of each leaf (None: nothing arrives)."""
-        known = self._graphs.get(mask)
+    def _walk(self, walk: Walk) -> tuple[list[Value], list[Value | None]]:
+        """Return a walk's inputs and its outputs (None: nothing arrives).
+
+        Backward these are cotangents of the results, and gradients of the leaves; forward,
+        tangents of the leaves, and of the results.
+        """
+        known = self._graphs.get(walk)
         if known is not None:
             return known
-        cotangents = [Value("input", (), {}, shape, dtype) for shape, dtype in self.shapes]
-        seeds = [
-            (n, Symbol(c)) for n, c, on in zip(self.nodes, cotangents, mask, strict=True) if on
-        ]
+        before, modes.tracing = modes.tracing, self.record.trace
+        try:
+            known = self._graphs[walk] = (self._ahead if walk[0] else self._back)(walk[1])
+            at = {v: i for i, v in enumerate(_some(known[1]))}
+            self._places[walk] = [None if v is None else at[v] for v in known[1]]
+        finally:
+            modes.tracing = before
+        return known
+
+    def _back(self, mask: Mask) -> tuple[list[Value], list[Value | None]]:
+        cotangents = [_input(*kind) for kind, on in zip(self.shapes, mask, strict=True) if on]
+        nodes = [n for n, on in zip(self.nodes, mask, strict=True) if on]
         arrived: dict[Node, Value] = {}
         hooks = [(leaf, leaf.hooks) for _, leaf in self.record.leaves]
-        before, modes.tracing = modes.tracing, self.record.trace
         try:
             for leaf, _ in hooks:
                 leaf.hooks = None  # they run when the walk outside reaches the real leaf
+            seeds = list(zip(nodes, map(Symbol, cotangents), strict=True))
             walk_back(seeds, lambda node, g: arrived.__setitem__(node, g.value))
         finally:
-            modes.tracing = before
             for leaf, functions in hooks:
                 leaf.hooks = functions
-        given = [c for c, on in zip(cotangents, mask, strict=True) if on]
-        gradients = [arrived.get(leaf) for _, leaf in self.record.leaves]
-        self._graphs[mask] = given, gradients
-        return given, gradients
+        return cotangents, [arrived.get(leaf) for _, leaf in self.record.leaves]
+
+    def _ahead(self, mask: Mask) -> tuple[list[Value], list[Value | None]]:
+        leaves = [leaf for (_, leaf), on in zip(self.record.leaves, mask, strict=True) if on]
+        tangents = [_input(leaf.shape, leaf.dtype) for leaf in leaves]
+        seeds: dict[Node, Any] = dict(zip(leaves, map(Symbol, tangents), strict=True))
+        found = push_tangents(seeds, self.nodes)
+        return tangents, [None if t is None else t.value for t in found]
 
     def _frontier(self, gradients: list[Value]) -> list[Value]:
         """Return the values of the forward graph that the gradients are computed from."""
@@ -146,63 +171,88 @@ class Pullback:
     def pull(self, node: Node, xp: Any, saved: "Residuals", g: Any) -> list[Any]:
         """Map the cotangents of the results to those of the leaves."""
         given = g if isinstance(g, dict) else {0: g}
-        mask = tuple(i in given for i in range(len(self.results)))
-        cotangents = [given[i] for i, on in enumerate(mask) if on]
+        mask = tuple([i in given for i in range(len(self.results))])
+        return self._run((False, mask), node, xp, saved, [given[i] for i in sorted(given)])
+
+    def push(self, node: Node, xp: Any, saved: "Residuals", tangents: list[Any]) -> Any:
+        """Map tangents of the leaves (None: zero) to those of the results."""
+        mask = tuple([t is not None for t in tangents])
+        given = [t for t in tangents if t is not None]
+        found = self._run((True, mask), node, xp, saved, given)
+        return found if len(self.results) > 1 else found[0]
+
+    def _run(
+        self, walk: Walk, node: Node, xp: Any, saved: "Residuals", given: list[Any]
+    ) -> list[Any]:
+        """Return what a walk's outputs are for its inputs; None where nothing arrives."""
         if xp is TENSORS:
-            return self._pull_tensors(node, saved, mask, cotangents)
-        program, where = self._program(mask)
-        found = program.run([*[saved.arrays[i] for i in program.kept], *map(_array, cotangents)])
-        return [None if i is None else found[i] for i in where]
+            found = self._run_tensors(walk, node, saved, given)
+        elif any(isinstance(g, Batched) for g in given):
+            found = self._run_batched(walk, saved, given)
+        else:
+            if walk not in self._programs:
+                graph, sources = self._graph(walk)
+                self._programs[walk] = self._executor(graph, {}), sources
+            program, sources = self._programs[walk]
+            found = program.run([*saved.read(sources), *map(_array, given)])
+        return [None if i is None else found[i] for i in self._places[walk]]
 
-    def push(self, node: Node, xp: Any, saved: Any, tangents: list[Any]) -> Any:
-        raise GradError(
-            f"{self.op.name} is compiled, and a compiled function has no forward mode: "
-            "differentiate the function itself, its attribute __wrapped__"
-        )
+    def _graph(self, walk: Walk) -> tuple[Graph, Sources]:
+        """Return a walk's graph, and which values of a call it reads before what is given."""
+        given, outputs = self._walk(walk)
+        cut = _cut(_some(outputs), self.residuals)
+        kept = [v for v in self.residuals if v in cut.used]
+        again = [v for v in self.inputs if v in cut.of and v not in kept]
+        inputs = [*[cut.of[v] for v in (*kept, *again)], *given]
+        graph = Graph(inputs, [cut.of[v] for v in _some(outputs)])
+        return graph, ([self.residuals.index(v) for v in kept], again)
 
-    def _program(self, mask: Mask) -> Any:
-        """Return the program for a choice of cotangents, and where it leaves each gradient."""
-        known = self._programs.get(mask)
-        if known is None:
-            cotangents, gradients = self._walk(mask)
-            outputs = list(dict.fromkeys(g for g in gradients if g is not None))
-            cut = _cut(outputs, self.residuals)
-            inputs = [v for v in self.residuals if v in cut.used]
-            graph = Graph([cut.of[v] for v in inputs] + cotangents, [cut.of[v] for v in outputs])
-            program = self._executor(graph, {})
-            program.kept = [self.residuals.index(v) for v in inputs]
-            where = [None if g is None else outputs.index(g) for g in gradients]
-            known = self._programs[mask] = program, where
-        return known
+    def _run_batched(self, walk: Walk, saved: "Residuals", given: list[Any]) -> list[Any]:
+        """Run a walk on batched arrays: inside of their batches, as a compiled function does."""
+        if walk not in self._batched:
+            graph, sources = self._graph(walk)
+            self._batched[walk] = self._compiled(self._as_function(walk[0], graph)), sources
+        function, sources = self._batched[walk]
+        found = function(*map(wrap, (*saved.read(sources), *given)))
+        return [t._value for t in found]
 
     # -- derivatives of the derivative
 
-    def _pull_tensors(
-        self, node: Node, saved: "Residuals", mask: Mask, cotangents: list[Any]
+    def _run_tensors(
+        self, walk: Walk, node: Node, saved: "Residuals", given: list[Any]
     ) -> list[Any]:
-        """Compute the gradients as Tensors that depend on the leaves and the cotangents."""
-        _, gradients = self._walk(mask)
-        if mask not in self._higher:
-            self._higher[mask] = self._compiled(self._as_function(mask, saved.graph))
+        """Run a walk on Tensors; what is found depends on the leaves and on what was given."""
+        if walk not in self._higher:
+            inputs, outputs = self._walk(walk)
+            graph = Graph(saved.graph.inputs + inputs, _some(outputs))
+            self._higher[walk] = self._compiled(self._as_function(walk[0], graph))
         parents = dict(zip([leaf for _, leaf in self.record.leaves], node.parents, strict=True))
         by_value = {leaf_value(self.record, ref): parents[leaf] for ref, leaf in self.record.leaves}
-        inputs = [
+        read = [
             lift(array, by_value.get(v))
             for v, array in zip(saved.graph.inputs, saved.inputs, strict=True)
         ]
-        found = iter(self._higher[mask](*inputs, *cotangents))
-        return [None if g is None else next(found) for g in gradients]
+        found: list[Any] = self._higher[walk](*read, *given)
+        return found
 
-    def _as_function(self, mask: Mask, forward: Graph) -> Callable[..., Any]:
-        """Return the gradients as a function of the program's inputs and the cotangents."""
-        cotangents, gradients = self._walk(mask)
-        graph = Graph(forward.inputs + cotangents, [g for g in gradients if g is not None])
+    def _as_function(self, ahead: bool, graph: Graph) -> Callable[..., Any]:
+        """Return a walk's graph as a function of Tensors."""
 
-        def gradient(*tensors: Tensor) -> list[Tensor]:
+        def derivative(*tensors: Tensor) -> list[Tensor]:
             return evaluate(graph, RECORDING, tensors)
 
-        gradient.__name__ = gradient.__qualname__ = f"the gradient of {self.op.name}"
-        return gradient
+        name = f"the {'forward mode' if ahead else 'gradient'} of {self.op.name}"
+        derivative.__name__ = derivative.__qualname__ = name
+        return derivative
+
+
+def _some(values: list[Value | None]) -> list[Value]:
+    """Return values that are there, each once."""
+    return list(dict.fromkeys([v for v in values if v is not None]))
+
+
+def _input(shape: tuple[int, ...], dtype: Any) -> Value:
+    return Value("input", (), {}, shape, dtype)
 
 
 def leaf_value(record: Record, ref: Any) -> Value | None:
@@ -228,6 +278,12 @@ class Residuals:
     @property
     def saved_tensors(self) -> list[Any]:
         return self.arrays
+
+    def read(self, sources: Sources) -> list[Any]:
+        """Return some of the residuals, by number, and some of the inputs, by value."""
+        places, values = sources
+        known = dict(zip(self.graph.inputs, self.inputs, strict=True)) if values else {}
+        return [*[self.arrays[i] for i in places], *[known[v] for v in values]]
 
 
 class _Cut:

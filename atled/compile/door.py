@@ -81,7 +81,7 @@ class Text:
     def function(self) -> Callable[..., Any]:
         """Return the function; its text is in its attribute `source`."""
         source = "\n".join(self._lines)
-        exec(compile(source, f"<{self._head}>", "exec"), self._space)
+        exec(compile(source, f"{__file__}/<{self._head}>", "exec"), self._space)
         made = self._space.pop(self._head)
         made.source = source
         return made

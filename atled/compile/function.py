@@ -16,10 +16,12 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from atled.backends.protocol import current
+from atled.compile.batched import Inlined, Lifted, outermost, within
 from atled.compile.derivative import Pullback
 from atled.compile.prepared import Prepared, executor
 from atled.compile.verify import verified
 from atled.config import modes
+from atled.core.batch import Batched
 from atled.core.binding import rebound, settle
 from atled.core.guard import Environment, Slot
 from atled.core.tensor import Tensor
@@ -128,6 +130,9 @@ class Compiled:
         # Keys of calls that use Tensors of other backends, and one of these Tensors.
         self._elsewhere: dict[Any, weakref.ref[Tensor]] = {}
         self._made_by: Compiled | None = None  # of which this is the method of an instance
+        self._lifted = Lifted(function, self._for_all)  # inside a `vmap`
+        self._inlines = False  # whether to raise `Inlined` where it would run eagerly
+        self._others: list[Any] = []  # what it reads besides its arguments and what it mentions
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if modes.tracing is not None:  # inside another compiled function: a part of it
@@ -144,7 +149,20 @@ class Compiled:
             known = self._known(leaves, key)
             if known is not None and known.calls >= self._verify:
                 return known.run(leaves)
-        return self._first(args, kwargs, leaves, key)
+        batch = outermost(leaves)
+        if batch is None or _why_eager(leaves) is not None:
+            return self._first(args, kwargs, leaves, key)
+        try:
+            return self._lifted.call(args, kwargs, key, batch)
+        except Inlined as why:
+            reason = str(why)
+        return self._run_eagerly(args, kwargs, reason)
+
+    def _for_all(self, function: Callable[..., Any], others: list[Any]) -> "Compiled":
+        """Return a function over all examples of a batch, compiled as this one is."""
+        made = Compiled(function, self._strict, self._verify)
+        made._inlines, made._others = True, others
+        return made
 
     def _known(self, leaves: Any, key: Any) -> Prepared | None:
         """Return a program that is ready for a call, and stands first then."""
@@ -189,7 +207,11 @@ class Compiled:
 
     def stats(self) -> Stats:
         """Return how often it was called and traced."""
-        return Stats(self._calls, self._traces, len(self._prepared), self._eager)
+        inner = [c.stats() for c in self._lifted.made.values()]  # for what is inside a `vmap`
+        traces, programs = (sum(s[i] for s in inner) for i in (1, 2))
+        return Stats(
+            self._calls, self._traces + traces, len(self._prepared) + programs, self._eager
+        )
 
     def _run(self, prepared: Prepared, args: Any, kwargs: Any, leaves: Any) -> Any:
         if prepared.calls < self._verify:
@@ -203,6 +225,8 @@ class Compiled:
         Raises:
             TraceError: there is no program yet.
         """
+        if not self._prepared and self._lifted.made:
+            return str([*self._lifted.made.values()][-1].explain())
         if not self._prepared:
             raise TraceError(f"{self._name} has no program yet; call it first")
         explained = import_module(".explain", __package__).explain
@@ -226,7 +250,9 @@ class Compiled:
                     return self._run_first(args, kwargs, leaves, key)
             except Elsewhere as found:
                 self._elsewhere[key] = weakref.ref(found.tensor)
-                reason = _ELSEWHERE.format(found)
+                reason = _elsewhere(found.tensor)
+            except Inlined as why:
+                reason = str(why)
         return self._run_eagerly(args, kwargs, reason)
 
     def _run_first(self, args: Any, kwargs: Any, leaves: Any, key: Any) -> Any:
@@ -251,7 +277,7 @@ class Compiled:
 
     def _trace(self, args: Any, kwargs: Any, leaves: Any, key: Any) -> Prepared:
         statics = [x for x in flatten((args, kwargs))[0] if not isinstance(x, Tensor)]
-        others = [(x, "an argument") for x in statics]
+        others = [(x, "an argument") for x in [*statics, *self._others]]
         environment = Environment(self.__wrapped__, others)
         pinned = {i: x for i, x in enumerate(leaves) if id(x) in environment.tensors}
         lent = [None if id(x) in environment.tensors else x for x in leaves]
@@ -259,7 +285,7 @@ class Compiled:
         self._warn_of_traces(leaves, key)
         trace = Trace(environment, lent)
         try:
-            with trace:
+            with within(), trace:
                 result = self.__wrapped__(*args, **kwargs)
                 bindings, refused = rebound(environment)
                 _refuse_changes(refused, self._name)
@@ -270,6 +296,8 @@ class Compiled:
                     pullback = Pullback(record, self._name, executor, Compiled)
             prepared = Prepared(key, environment, record, pinned, pullback, leaves)
             self._refuse_eager(prepared)
+            if prepared.draws and modes.batches:
+                raise Inlined(_DRAWS)
         except BaseException:
             for slot in environment.changed():
                 slot.restore()
@@ -291,7 +319,7 @@ class Compiled:
         if t is None or t.backend.name == "numpy":
             self._elsewhere.pop(key, None)
             return None
-        return _ELSEWHERE.format(t.backend.name)
+        return _elsewhere(t)
 
     def _warn_of_traces(self, leaves: Any, key: Any) -> None:
         if self._traces <= PATIENCE or "traces" in self._warned:
@@ -308,6 +336,8 @@ class Compiled:
         )
 
     def _run_eagerly(self, args: Any, kwargs: Any, reason: str) -> Any:
+        if self._inlines:
+            raise Inlined(reason)
         if self._strict:
             raise TraceError(
                 f"{self._name}, compiled with strict=True, would run eagerly: {reason}"
@@ -360,6 +390,17 @@ def _static(x: Any) -> Any:
 
 
 _ELSEWHERE = "it uses Tensors of the {} backend, and programs run on numpy's"
+_CAPTURED = (
+    "it reads a Tensor from outside that differs between the examples of {}; pass it as an argument"
+)
+_DRAWS = "it draws random numbers inside a vmap that it is not mapped by"
+
+
+def _elsewhere(t: Tensor) -> str:
+    """Say why a program cannot use a Tensor."""
+    if isinstance(t._value, Batched):
+        return _CAPTURED.format(t._value.batch.name)
+    return _ELSEWHERE.format(t.backend.name)
 
 
 def _why_eager(leaves: Any) -> str | None:
@@ -369,8 +410,9 @@ def _why_eager(leaves: Any) -> str | None:
     if current().name != "numpy":
         return _ELSEWHERE.format(current().name)
     for x in leaves:
-        if x.backend.name != "numpy":
-            return _ELSEWHERE.format(x.backend.name)
+        name = getattr(x.backend, "base", x.backend).name
+        if name != "numpy":
+            return _ELSEWHERE.format(name)
     return None
 
 

@@ -77,7 +77,8 @@ def perform(v: Value, xp: Any, operands: list[Any]) -> Any:
         places = xp.pool_index(*operands, **static)
         return places if xp.level else xp.astype(places, dtype=v.dtype)
     if op == "call":
-        return getattr(xp, static["name"])(*operands, **dict(static["given"]))
+        y = getattr(xp, static["name"])(*operands, **dict(static["given"]))
+        return y[static["result"]] if "result" in static else y
     if op in _REDUCTIONS:
         return getattr(xp, op)(*operands, axis=static["axis"], keepdims=False)
     if op in _DROP:

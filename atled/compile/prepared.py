@@ -20,6 +20,7 @@ from atled.compile.door import (
 )
 from atled.compile.owned import Owned
 from atled.config import changes, modes, settings
+from atled.core.batch import Batched
 from atled.core.binding import Held
 from atled.core.graph import Graph, Value
 from atled.core.guard import Environment
@@ -39,7 +40,7 @@ def executor(graph: Graph, aliases: dict[int, int], tests: Sequence[int] = ()) -
 
 def mode() -> tuple[Any, ...]:
     """Return the settings that a trace depends on."""
-    return modes.enabled, settings.default_dtype, settings.backend
+    return modes.enabled, settings.default_dtype, settings.backend, settings.safe_gradients
 
 
 class Prepared:
@@ -75,6 +76,7 @@ class Prepared:
         self._lay_in()
         aliases = self._aliases()
         tests = [self._place[v] for v, _ in record.checks]
+        self.draws = any(v.op == "threefry" for v in self.graph.values)  # random numbers
         self.program = executor(self.graph, aliases, tests)
         self._owned = Owned(sorted(aliases.values()), self.arrays, self.program.bind)
         self._checks = [(self._place[v], error) for v, error in record.checks]
@@ -172,9 +174,12 @@ class Prepared:
         text.within("try:")
         if self._count:
             text += f"{''.join(f'x{i}, ' for i in range(self._count))} = leaves"
-        enabled, dtype, backend = (text.name(x) for x in self.mode)
+        enabled, dtype, backend, safe = (text.name(x) for x in self.mode)
         text += f"if modes.enabled is not {enabled} or settings.backend != {backend}: return False"
         text += f"if settings.default_dtype is not {dtype}: return False"
+        text += f"if settings.safe_gradients is not {safe}: return False"
+        if self.draws:  # what is drawn inside a vmap is for that to say
+            text += "if modes.batches: return False"
         write_held(text, self.record)
         self._write_arguments(text)
         for prepare in self.record.prepare:
@@ -248,6 +253,8 @@ class Prepared:
         shape, dtype = self._kinds[k]
         if getattr(value, "dtype", None) != dtype or value.shape != shape:
             return False
+        if isinstance(value, Batched):  # it has the shape and the dtype of one example
+            return False
         if t is not None and (t._node is not None) != self._needs.get(id(t), t._node is not None):
             return False
         self._seen[k] = value
@@ -297,7 +304,7 @@ class Prepared:
     def why_not(self, leaves: Leaves, key: Any) -> str:
         """Say what is different from the call that this program was made for."""
         if mode() != self.mode:
-            return "grad mode, default dtype or backend changed"
+            return "grad mode, default dtype, backend or safe_gradients changed"
         if key != self.key or len(leaves) != self._count:
             return "arguments that are no Tensors, or the structure of the arguments, changed"
         for ref, shape, dtype, needs, seen in self.record.captured:

@@ -346,7 +346,7 @@ class Program:
             space[f"call{k}"] = call
             lines.append(f"    if call{k}(): return [{found}]")
         lines.append(f"    return [{found}]")
-        exec("\n".join(lines), space)
+        exec(compile("\n".join(lines), f"{__file__}/<program>", "exec"), space)
         made: Callable[[list[Any]], list[Any]] = space.pop("run_bound")
         return made
 
@@ -354,23 +354,34 @@ class Program:
         """Run native segments and eager calls by turns."""
         held = dict(zip(self.graph.inputs, arrays, strict=True))
         held |= zip(self.graph.outputs, found, strict=True)
+        several: dict[Any, Any] = {}  # results of a call that gives more than one
         for call in self._calls:
             if isinstance(call, Step):
-                self._eager(call, held)
+                self._eager(call, held, several)
             elif call():
                 return
 
-    def _eager(self, step: Step, held: dict[Value, Any]) -> None:
+    def _eager(self, step: Step, held: dict[Value, Any], several: dict[Any, Any]) -> None:
         value = step.eager
         assert value is not None
-        xp = load("numpy")
         static = dict(value.static)
         name = static.pop("name", value.op)
         if value.op == "call":
             static = dict(static["given"])
-        with xp.quiet():
-            y = getattr(xp, name)(*[self._array(x, held) for x in value.inputs], **static)
+        result = value.static.get("result")
+        if result is None:
+            y = self._called(name, value, static, held)
+        else:
+            key = (name, value.inputs, value.static["given"])
+            if key not in several:
+                several[key] = self._called(name, value, static, held)
+            y = several[key][result]
         self._array(value, held)[...] = y
+
+    def _called(self, name: str, value: Value, static: Any, held: dict[Value, Any]) -> Any:
+        xp = load("numpy")
+        with xp.quiet():
+            return getattr(xp, name)(*[self._array(x, held) for x in value.inputs], **static)
 
     def _array(self, value: Value, held: dict[Value, Any]) -> Any:
         if value in held and value not in self.schedule.copied:

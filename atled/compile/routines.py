@@ -42,7 +42,8 @@ def steps_of(plan: Plan) -> list[Step]:
 def _eager(value: Value, plan: Plan) -> Step:
     name = value.static["name"] if value.op == "call" else value.op
     reason = REGISTRY[name].lower.reason if name in REGISTRY else "it has no loops of its own"
-    step = Step(f"{name}: {reason}", [(x, 0) for x in value.inputs], [value])
+    one_of = f", result {value.static['result']}" if "result" in value.static else ""
+    step = Step(f"{name}{one_of}: {reason}", [(x, 0) for x in value.inputs], [value])
     step.eager, step.kind = value, "eager"
     return step
 

@@ -27,6 +27,7 @@ from atled.errors import (
     IndexingError,
     ShapeError,
     TraceError,
+    calling_instruction,
     located,
 )
 
@@ -82,6 +83,8 @@ def apply(op: Op, *operands: Any, **static: Any) -> Any:
         return apply(op, *_without_scalars(operands), **static)
     # A Tensor that requires a gradient is floating: alone, or beside a scalar, it fits (200 ns).
     alone = needs and len(values) == (2 if scalars else 1)
+    if needs and not alone and xp.level > 1 and (inside := xp.spread(operands)) is not None:
+        return apply(op, *inside, **static)
     if not alone and op.operands != "any" and not _dtypes_fit(op.operands, values, scalars, xp):
         return apply(op, *_cast(op, operands, xp), **static)
     try:
@@ -113,6 +116,8 @@ def apply(op: Op, *operands: Any, **static: Any) -> Any:
     values.append(y)
     saved = derivative.capture(xp, values)
     t._node = node = Node(derivative, tuple(nodes), saved, static, xp, shape, y.dtype, shapes)
+    if op.keeps_line:
+        node.line = calling_instruction()
     if stop is not None:
         node.stop = stop
     return t
@@ -145,6 +150,8 @@ def _several(
     saved = derivative.capture(xp, [*values, ys])
     hub = Node(derivative, parents, saved, static, xp, None, None, None)
     hub.stop = stop
+    if op.keeps_line:
+        hub.line = calling_instruction()
     return tuple([wrap(y, port_of(hub, i, y, xp)) for i, y in enumerate(ys)])
 
 
@@ -180,9 +187,10 @@ def _reason(op: Op) -> str:
 def _higher(op: Op, a: Backend, b: Backend) -> Backend:
     """Return the namespace of the higher stand-in, or refuse to mix two libraries."""
     if a.level != b.level:
-        if "traced" in (a.name, b.name):  # in a trace, everything has become a symbol
-            raise TraceError(LEAKED)
-        return a if a.level > b.level else b
+        high, low = (a, b) if a.level > b.level else (b, a)
+        if "traced" in (a.name, b.name) and getattr(high, "base", None) is not low:
+            raise TraceError(LEAKED)  # in a trace, everything has become a symbol
+        return high
     raise BackendError(
         f"{op.name}: operands of two backends met, {a.name} and {b.name}; convert one with "
         f"at.asarray(x, backend={a.name!r}) or x.to({b.name!r})"
@@ -322,6 +330,9 @@ def replace(x: Tensor, new: Tensor) -> Tensor:
             f"in-place update: the Tensor is {x.dtype.name}, the new value "
             f"{new.dtype.name}; convert it with .astype(...)"
         )
+    xp = new.backend
+    if xp.level > 1:
+        xp.replaces(x, new._value)
     x._value = new._value
     if x._owner is not None:  # x is what `.data` returned
         x._owner._value = new._value

@@ -14,7 +14,7 @@ from atled.core.mode import enable_grad
 from atled.core.op import REGISTRY
 from atled.core.tape import Leaf, Node, free, push_tangents, walk_back
 from atled.core.tensor import Tensor, lift, wrap
-from atled.errors import GradError, NotScalarError, ShapeError
+from atled.errors import GradError, NotScalarError, ShapeError, described
 
 __all__ = [
     "TENSORS",
@@ -85,6 +85,7 @@ def backward(
     passed = walk.run(
         lambda node, g: arrived.append((node, g)), None if inputs is None else set(targets)
     )
+    _refuse_leaked([node for node, _ in arrived])
     for node, g in arrived:  # only now: an error on the way has left every .grad as it was
         for target in [targets[node]] if node in targets else _collectors(node, inputs is None):
             before = target.grad
@@ -230,6 +231,17 @@ class _Walk:
                     lift,
                     TENSORS,
                 )
+
+
+def _refuse_leaked(leaves: list[Node]) -> None:
+    """Raise if gradients arrived at nothing but variables of transforms that are over."""
+    if leaves and all(node.is_over for node in leaves):
+        scope = leaves[0].scope
+        raise GradError(
+            f"this Tensor depends on nothing but the argument of {scope.name}, called at "
+            f"{described(scope.line)}, which is over: it leaked out (through a list, an attribute, "
+            "a closure). Return it from the function, with has_aux=True"
+        )
 
 
 def _sequence(tensors: Any) -> list[Tensor]:

@@ -143,6 +143,11 @@ def _content(cell: Any) -> Any:
         return MISSING
 
 
+def _is_function(x: Any) -> bool:
+    """Say whether something is called, as a function, a Module or a partial is."""
+    return callable(x) and not isinstance(x, type)
+
+
 def _refill(holder: Any, entries: list[Any]) -> None:
     holder.clear()
     (holder.update if isinstance(holder, set) else holder.extend)(entries)
@@ -287,8 +292,8 @@ class Environment:
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
             if not foreign:
                 self._add("cell", cell, None, name)
-            elif isinstance(_content(cell), (FunctionType, MethodType)):
-                self._visit(cell.cell_contents, name)  # a wrapper such as no_grad's
+            elif _is_function(_content(cell)):
+                self._visit(cell.cell_contents, name)  # a wrapper such as no_grad's, or grad's
         if foreign:
             return
         self._add("attribute", f, "__defaults__", f"the defaults of {f.__name__}")
@@ -319,7 +324,7 @@ class Environment:
 
     def _enter_object(self, x: Any, label: str) -> None:
         inner = getattr(x, "__wrapped__", None)  # a compiled function, a cached one
-        if isinstance(inner, (FunctionType, MethodType)):
+        if _is_function(inner):
             self._visit(inner, label)
             return
         kind = type(x)

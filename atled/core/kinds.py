@@ -151,6 +151,7 @@ def elementwise(
             derivative=derivative,
             operands=operands,
             weak=weak,
+            batch="ranks",
             broadcasts=len(inputs) > 1,
             forward=facets.pop("forward", None),
             door=facets.pop("door", True),
@@ -193,7 +194,9 @@ def reduction(
     derivative = (
         vjp if isinstance(vjp, Absent) else [_pair(vjp, jvp or Rule.itself(name, ("x",)), ("x",))]
     )
-    facets = {"operands": "same", "infer": infer, "forward": None, "door": True} | facets
+    facets = {
+        "operands": "same", "infer": infer, "forward": None, "door": True, "batch": "axis"
+    } | facets  # fmt: skip
     return register(Op(name, "reduction", ("x",), derivative=derivative, **facets))
 
 

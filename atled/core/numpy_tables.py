@@ -117,9 +117,12 @@ vsplit            vsplit            ary indices_or_sections
 vstack            vstack            tup | -casting
 zeros_like        zeros_like        a | dtype -order -subok
 linalg.cross             cross             x1 x2 | axis
+linalg.det               det               a
+linalg.inv               inverse           a
 linalg.matmul            matmul            x1 x2
 linalg.matrix_transpose  matrix_transpose  x
 linalg.outer             outer             x1 x2
+linalg.slogdet           slogdet           a
 linalg.tensordot         tensordot         x1 x2 | axes
 linalg.vecdot            vecdot            x1 x2 | axis
 linalg.vector_norm       norm              x | axis keepdims ord

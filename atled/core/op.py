@@ -114,10 +114,11 @@ class Rule:
 
         return cls(push, tuple(n.lstrip("*") for n in others), None)
 
-    def bind(self, names: Sequence[str], position: int) -> "Bound":
+    def bind(self, names: Sequence[str], position: int, safe: bool = False) -> "Bound":
         """Return the rule of one operand as ``term(node, xp, saved, g)``.
 
-        The commonest forms are spelled out: each saves about 150 ns of every node's walk.
+        A factor is multiplied by `safe_multiply` if asked for: a zero g stays zero. The commonest
+        forms are spelled out: each saves about 150 ns of every node's walk.
         """
         function, statics = self.function, self.statics
         if statics and "position" in statics:  # one rule for any number of operands
@@ -125,13 +126,17 @@ class Rule:
             statics = tuple(name for name in statics if name != "position")
         where = [names.index(name) for name in self.reads]
         if statics or statics is None:
-            return _with_statics(function, _reader(where), statics, self.factor)
+            return _with_statics(function, _reader(where), statics, self.factor, safe)
         if len(where) == 1:
             (i,) = where
+            if self.factor and safe:
+                return lambda node, xp, saved, g: xp.safe_multiply(g, function(xp, saved[i]))
             if self.factor:
                 return lambda node, xp, saved, g: g * function(xp, saved[i])
             return lambda node, xp, saved, g: function(xp, g, saved[i])
         read = _reader(where)
+        if self.factor and safe:
+            return lambda node, xp, saved, g: xp.safe_multiply(g, function(xp, *read(saved)))
         if self.factor:
             return lambda node, xp, saved, g: g * function(xp, *read(saved))
         return lambda node, xp, saved, g: function(xp, g, *read(saved))
@@ -141,11 +146,17 @@ Bound = Callable[[Any, Any, tuple[Any, ...], Any], Any]  # (node, xp, saved, g o
 
 
 def _with_statics(
-    function: Callable[..., Any], read: Any, statics: tuple[str, ...] | None, factor: bool
+    function: Callable[..., Any],
+    read: Any,
+    statics: tuple[str, ...] | None,
+    factor: bool,
+    safe: bool,
 ) -> Bound:
     def term(node: Any, xp: Any, saved: tuple[Any, ...], g: Any) -> Any:
         known = node.static
         chosen = known if statics is None else {name: known[name] for name in statics}
+        if factor and safe:
+            return xp.safe_multiply(g, function(xp, *read(saved), **chosen))
         if factor:
             return g * function(xp, *read(saved), **chosen)
         return function(xp, g, *read(saved), **chosen)
@@ -171,10 +182,17 @@ class Op:
             operand in which it is constant; `Absent` where it has none.
         operands: how operand dtypes meet: "float" (cast to a floating dtype), "same"
             (promoted to one dtype), "any" (left alone).
+        singular: whether a partial derivative can be infinite or NaN: it is then multiplied by
+            `safe_multiply`, so that a cotangent that a mask has made zero stays zero. Rules
+            that are no factors call it themselves.
+        keeps_line: whether nodes remember the user's line, for `inspect.nan_report`: by default
+            those of singular records, which make an infinity or a NaN of finite operands.
         weak: whether rules and forward take Python scalars as operands.
         broadcasts: whether operands broadcast, so that cotangents are summed back.
         outputs: the number of results.
-        batch: its batching rule; `Absent` until there is one.
+        batch: how it is done for a whole batch: the name of a rule, or a rule, see
+            `core/batching.py`; None where its own forward, over batched arrays, is enough;
+            `Absent` where a batch of results cannot be one array.
         lower: why `compile` calls it eagerly where it is no primitive and has no forward of its
             own: an `Absent`.
         domain: the interval in which random test inputs lie.
@@ -189,10 +207,12 @@ class Op:
     infer: Callable[..., Any]
     derivative: list[Pair | None] | Absent
     operands: str = "any"
+    singular: bool = False
+    keeps_line: bool = False
     weak: bool = False
     broadcasts: bool = False
     outputs: int = 1
-    batch: Any = Absent("batching comes with vmap")
+    batch: Any = None
     lower: Any = Absent("there are no loops for it")
     domain: tuple[float, float] = (-2.0, 2.0)
     samples: tuple[Sample, ...] = ()
@@ -204,6 +224,7 @@ class Op:
     def __init__(self, name: str, kind: str, inputs: tuple[str, ...], **facets: Any) -> None:
         self.name, self.kind, self.inputs = name, kind, inputs
         self._derivatives: dict[int, Derivative | None] = {}
+        facets.setdefault("keeps_line", facets.get("singular", False))
         for facet, value in facets.items():
             if facet not in Op.__annotations__:
                 raise TypeError(f"a record has no facet {facet!r}; it has {[*Op.__annotations__]}")
@@ -245,7 +266,7 @@ class Op:
 class Derivative:
     """The derivative of an operation for one choice of operands: what to keep, what to call."""
 
-    __slots__ = ("capture", "names", "op", "positions", "pulls", "pushes")
+    __slots__ = ("capture", "names", "op", "positions", "pulls", "pushes", "safe_pulls")
 
     def __init__(self, op: Op, positions: list[int]) -> None:
         self.op, self.positions = op, tuple(positions)
@@ -253,10 +274,16 @@ class Derivative:
         rules = [rule for pair in pairs for rule in pair if rule is not None]
         self.names = tuple(dict.fromkeys(name for rule in rules for name in rule.reads))
         self.capture = _capture(op, self.names)
-        self.pulls, self.pushes = (
-            [rule and rule.bind(self.names, i) for i, rule in zip(positions, side, strict=True)]
-            for side in zip(*pairs, strict=True)
-        )
+        pulls, pushes = zip(*pairs, strict=True)
+        self.pulls = self._bound(pulls, False)
+        self.safe_pulls = self._bound(pulls, True) if op.singular else self.pulls
+        self.pushes = self._bound(pushes, op.singular)
+
+    def _bound(self, rules: Sequence[Rule | None], safe: bool) -> list[Bound | None]:
+        return [
+            None if rule is None else rule.bind(self.names, i, safe)
+            for i, rule in zip(self.positions, rules, strict=True)
+        ]
 
     def pull(self, node: Any, xp: Any, saved: tuple[Any, ...], g: Any) -> list[Any]:
         """Map the cotangent of the result to those of the operands in `positions`."""
@@ -265,6 +292,10 @@ class Derivative:
             term = pulls[0]
             return [g if term is None else term(node, xp, saved, g)]
         return [g if term is None else term(node, xp, saved, g) for term in pulls]
+
+    def safe_pull(self, node: Any, xp: Any, saved: tuple[Any, ...], g: Any) -> list[Any]:
+        """Do as `pull`, and keep a zero cotangent zero through a singular derivative."""
+        return [g if term is None else term(node, xp, saved, g) for term in self.safe_pulls]
 
     def lifted(self, node: Any, lift: Callable[[Any, Any], Any]) -> tuple[Any, ...]:
         """Return a node's saved values as Tensors, connected to the nodes that made them."""

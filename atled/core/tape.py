@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import ref
 
+from atled.backends.protocol import NAMESPACES
+from atled.config import modes, settings
 from atled.errors import GradError
 
 __all__ = ["Leaf", "Lift", "Node", "ancestors", "free", "push_tangents", "walk_back"]
@@ -38,6 +40,7 @@ class Node:
         hooks: functions from cotangent to cotangent or None, or None.
         retained: weak references to the results whose `.grad` collects too, or None.
         number: later nodes have larger ones.
+        line: the user's code and the place in it, where it is kept (`Op.keeps_line`).
     """
 
     __slots__ = (
@@ -45,6 +48,7 @@ class Node:
         "__weakref__",
         "derivative",
         "dtype",
+        "line",
         "number",
         "parents",
         "saved",
@@ -53,12 +57,16 @@ class Node:
         "static",
         "xp",
     )
+    line: Any  # unset where it is not kept: an assignment costs every operation 15 ns
     # Seldom set, so not slots: each assignment in __init__ would cost every operation 15 ns.
     marked: bool = False  # whether a walk must look at the next three: a leaf, or one of them set
     hooks: list[Callable[[Any], Any]] | None = None
     retained: list[Any] | None = None
     port: int | None = None
     stop: Any = None
+    scope: Any = None  # of a transform's variable: the call of the transform that it belongs to
+    is_over = False
+    gathers = False  # whether its derivative adds to what has arrived at its parents so far
 
     def __init__(
         self,
@@ -118,6 +126,11 @@ class Leaf(Node):
 
     marked = True
 
+    @property
+    def is_over(self) -> bool:  # type: ignore[override]
+        """Whether it is the variable of a transform whose call has ended."""
+        return self.scope is not None and self.scope.ended
+
     def __init__(self, tensor: Any, shape: Any, dtype: Any) -> None:
         super().__init__(None, (), (), {}, None, shape, dtype, None)
         self.tensor = ref(tensor)
@@ -138,18 +151,53 @@ FREED = (
 )
 
 Lift = Callable[[Any, Node | None], Any]  # (raw array, node) -> Tensor
+Over = Callable[[Any], Any]  # namespace -> namespace
 
 
-def ancestors(roots: Iterable[Node]) -> list[Node]:
-    """Return all nodes that the roots depend on, themselves included, oldest first."""
+def ancestors(roots: Iterable[Node], since: int = -1) -> list[Node]:
+    """Return all nodes that the roots depend on, themselves included, oldest first.
+
+    Args:
+        since: leave out the parents with a smaller number, which cannot depend on this one.
+    """
     seen = set(roots)
     stack = list(seen)
     while stack:
         for parent in stack.pop().parents:
-            if parent not in seen:
+            if parent not in seen and parent.number >= since:
                 seen.add(parent)
                 stack.append(parent)
     return sorted(seen, key=_by_number)
+
+
+def outside(roots: Iterable[Node], since: int, own: set[Node]) -> bool:
+    """Say whether the roots depend on a node older than `since`, or on a leaf that is not `own`.
+
+    Leaves of a transform that is over do not count: they are constants by now.
+    """
+    seen = set(roots)
+    stack = list(seen)
+    while stack:
+        node = stack.pop()
+        if node.number < since or (
+            node.derivative is None and node not in own and not node.is_over
+        ):
+            return True
+        for parent in node.parents:
+            if parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return False
+
+
+class _Walking:
+    """While a tape is walked, what it keeps of a `vmap` that is over may be read."""
+
+    def __enter__(self) -> None:
+        self.before, modes.walking = modes.walking, True
+
+    def __exit__(self, *exc: object) -> None:
+        modes.walking = self.before
 
 
 def _by_number(node: Node) -> int:
@@ -162,6 +210,7 @@ def walk_back(
     wanted: set[Node] | None = None,
     lift: Lift | None = None,
     tensors: Any = None,
+    over: Over | None = None,
 ) -> list[Node]:
     """Push cotangents from the seeds back through the tape.
 
@@ -171,6 +220,8 @@ def walk_back(
         wanted: compute no more than the cotangents of these nodes need.
         lift: makes a Tensor of a saved array; cotangents and rules are then Tensors'.
         tensors: the Tensors' namespace, for a lifted walk.
+        over: from a node's namespace to the one of the cotangents, where these are batched and
+            what the nodes keep is not.
 
     Returns:
         The nodes whose derivatives were called, or would have been: those to free.
@@ -178,7 +229,63 @@ def walk_back(
     Raises:
         GradError: a part of the graph was freed. Nothing has arrived then at any node.
     """
-    nodes = ancestors([node for node, _ in seeds])
+    with _Walking():
+        safe = settings.safe_gradients
+        if not safe or lift is not None or over is not None or _is_stand_in(seeds):
+            return _walked_back(seeds, arrived, wanted, lift, tensors, over, safe)
+        # A NaN is looked for in what arrives only, and the walk then made once more with guards:
+        # in every product a guard would take 0.6 of the product's time.
+        nodes: list[Node] = []
+        found: list[Any] = []
+
+        def collect(node: Node, g: Any) -> None:
+            nodes.append(node)
+            found.append(g)
+
+        try:
+            passed = _walked_back(seeds, collect, wanted)
+        except _AgainError:
+            return _walked_back(seeds, arrived, wanted, safe=True)
+        if _may_have_nan(found):
+            return _walked_back(seeds, arrived, wanted, safe=True)
+        for node, g in zip(nodes, found, strict=True):
+            arrived(node, g)
+        return passed
+
+
+class _AgainError(Exception):
+    """A walk that may have to be repeated came to a hook, which must not run twice.
+
+    It is made anew with guards then, and only once.
+    """
+
+
+def _may_have_nan(arrays: list[Any]) -> bool:
+    """Say whether an element is NaN, or may be, of a stand-in."""
+    spaces = {NAMESPACES[type(x)] for x in arrays}
+    if any([space.level for space in spaces]):  # noqa: C419 - half the time of a generator
+        return True
+    if len(spaces) == 1:
+        return spaces.pop().have_nan(arrays)
+    return any(NAMESPACES[type(x)].have_nan([x]) for x in arrays)
+
+
+def _is_stand_in(seeds: list[tuple[Node, Any]]) -> bool:
+    """Say whether cotangents are traced or batched: it cannot be seen whether one is NaN."""
+    return any(NAMESPACES[type(g)].level for _, g in seeds)
+
+
+def _walked_back(
+    seeds: list[tuple[Node, Any]],
+    arrived: Callable[[Node, Any], None],
+    wanted: set[Node] | None,
+    lift: Lift | None = None,
+    tensors: Any = None,
+    over: Over | None = None,
+    safe: bool | None = None,
+) -> list[Node]:
+    since = -1 if wanted is None else min([node.number for node in wanted], default=-1)
+    nodes = ancestors([node for node, _ in seeds], since)
     needed = None if wanted is None else _leading_to(wanted, nodes)
     walked = nodes if needed is None else [n for n in nodes if not needed.isdisjoint(n.parents)]
     for node in walked:
@@ -194,6 +301,8 @@ def walk_back(
         derivative, parents = node.derivative, node.parents
         if node.marked or wanted is not None:
             if node.hooks:
+                if safe is None:
+                    raise _AgainError
                 g = _run_hooks(node, g)
             if derivative is None or node.retained or (wanted is not None and node in wanted):
                 arrived(node, g)
@@ -202,12 +311,17 @@ def walk_back(
             if node.port is not None:
                 cotangents.setdefault(parents[0], {})[node.port] = g
                 continue
+            if node.gathers:
+                g = g, [cotangents.pop(parent, None) for parent in parents]
         if lift is None:
-            parts = derivative.pull(node, node.xp, node.saved, g)
+            xp = node.xp if over is None else over(node.xp)
+            saved = node.saved
         else:
-            parts = derivative.pull(node, tensors, derivative.lifted(node, lift), g)
+            xp, saved = tensors, derivative.lifted(node, lift)
+        pull = getattr(derivative, "safe_pull", derivative.pull) if safe else derivative.pull
+        parts = pull(node, xp, saved, g)
         if node.shapes is not None:
-            parts = _summed(node, parts, node.xp if tensors is None else tensors)
+            parts = _summed(node, parts, xp)
         for i, parent in enumerate(parents):
             c = parts[i]
             if c is not None and (needed is None or parent in needed):
@@ -258,14 +372,32 @@ def push_tangents(
     outputs: list[Node],
     lift: Lift | None = None,
     tensors: Any = None,
+    over: Over | None = None,
 ) -> list[Any]:
     """Push tangents of the seeds forward along the tape; None where nothing arrives.
+
+    `lift`, `tensors` and `over` are as in `walk_back`. A tangent is dropped when all that
+    depends on it is done.
 
     Raises:
         GradError: a part of the graph was freed.
     """
+    with _Walking():
+        return _pushed(seeds, outputs, lift, tensors, over)
+
+
+def _pushed(
+    seeds: dict[Node, Any],
+    outputs: list[Node],
+    lift: Lift | None,
+    tensors: Any,
+    over: Over | None,
+) -> list[Any]:
     tangents = dict(seeds)
-    for node in ancestors(outputs):
+    nodes = ancestors(outputs, min([node.number for node in seeds], default=-1))
+    last = {parent: node for node in nodes for parent in node.parents}
+    kept = set(outputs)
+    for node in nodes:
         if node in tangents or node.derivative is None:
             continue
         if node.saved is None:
@@ -276,12 +408,15 @@ def push_tangents(
         if node.port is not None:
             tangents[node] = tangents[node.parents[0]][node.port]
             continue
-        xp = node.xp if lift is None else tensors
+        xp = tensors if lift is not None else node.xp if over is None else over(node.xp)
         saved = node.saved if lift is None else node.derivative.lifted(node, lift)
         t = node.derivative.push(node, xp, saved, incoming)
         if t is not None and node.shapes is not None and tuple(t.shape) != tuple(node.shape):
             t = xp.broadcast_to(t, shape=tuple(node.shape))
         tangents[node] = t
+        for parent in node.parents:
+            if last[parent] is node and parent not in kept:
+                tangents.pop(parent, None)
     return [tangents.get(node) for node in outputs]
 
 

@@ -42,6 +42,11 @@ _CONSTANT = (int, float, str, bytes, type(None), type, DType, Enum, FunctionType
 UNREAD = object()  # stands in `.grad` until somebody looks
 
 
+def stands_for_symbols(x: Tensor) -> bool:
+    """Say whether a Tensor is batched, by a `vmap` inside the function that is traced."""
+    return getattr(x.backend, "base", None) is TRACED
+
+
 class Elsewhere(Exception):
     """A Tensor of a backend that has no compiler: the function is to run eagerly."""
 
@@ -159,7 +164,7 @@ class Trace:
         """
         for i, x in enumerate(operands):
             if isinstance(x, Tensor):
-                if type(x._value) is not Symbol:
+                if type(x._value) is not Symbol and not stands_for_symbols(x):
                     self._refuse(x, operands)
             elif not isinstance(x, (float, int)) and namespace_of(x) is not None:
                 if isinstance(x, Symbol):
@@ -319,6 +324,7 @@ class Trace:
     def check(self, condition: Any, error: Callable[[], Exception]) -> None:
         """Let each call raise `error()`, and change nothing, if a traced condition is false."""
         value = condition._value if isinstance(condition, Tensor) else condition
+        value = NAMESPACES[type(value)].whole(value)
         self.checks.append((TRACED.all(value).value, error))
 
     # -- the end

@@ -73,3 +73,4 @@ from atled.nn.pooling import (
     MaxPool1d,
     MaxPool2d,
 )
+from atled.nn.stateless import functional_call

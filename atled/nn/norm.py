@@ -9,6 +9,7 @@ from atled.core.apply import replace
 from atled.core.tensor import Tensor, wrap
 from atled.errors import ShapeError
 from atled.nn import functional as F
+from atled.nn.functional.norm import is_repeated, refuse_batched
 from atled.nn.module import Module
 from atled.nn.parameter import Parameter
 
@@ -148,6 +149,8 @@ class _Channels(Module):
 
     def _check(self, x: Tensor) -> None:
         name = type(self).__name__
+        if self.training:
+            refuse_batched(name, x, self.running_mean)
         if x.ndim not in self.ranks:
             wanted = " or ".join(str(r) for r in self.ranks)
             raise ShapeError(
@@ -162,7 +165,7 @@ class _Channels(Module):
 
     def _count_batch(self) -> Any:
         """Count a training batch; return the factor of its statistics in the running ones."""
-        if self.num_batches_tracked is None or not self.training:
+        if self.num_batches_tracked is None or not self.training or is_repeated():
             return self.momentum or 0.0
         count = self.num_batches_tracked
         replace(count, wrap(count._value + 1))

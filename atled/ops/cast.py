@@ -16,6 +16,7 @@ cast = linear(
     "astype",
     transpose=lambda xp, g, x_dtype: xp.astype(g, dtype=x_dtype),
     infer=lambda x, *, dtype: Spec(x.shape, dtype),
+    batch="same",
     samples=(Sample(((3, 4),), {"dtype": float64}),),
     reference="reference.astype",
     doc="Convert to another dtype.",
@@ -24,6 +25,7 @@ move = linear(
     "to_device",
     transpose=lambda xp, g, x_device: xp.to_device(g, device=x_device),
     infer=lambda x, *, device: x,
+    batch="same",
     doc="Move to another device of the same backend.",
 )
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from atled.core.apply import apply, as_tensor
+from atled.core.batching import stacks
 from atled.core.kinds import bilinear, broadcast_shapes, normalize_axes
 from atled.core.op import Sample, Spec
 from atled.core.surface import FUNCTIONS, public, spelled
@@ -35,10 +36,22 @@ def _flipped(xp: Any, x: Any) -> Any:
     return xp.permute_dims(x, axes=(*range(n - 2), n - 1, n - 2))
 
 
+def _matmul_batch(xp: Any, n: int, mapped: Any, a: Any, b: Any) -> Any:
+    """Multiply a batch of matrices: by one matrix for all examples, as rows of one product."""
+    if not mapped[1] and len(b.shape) == 2:  # (n, …, p, q) (q, r)
+        rows = xp.reshape(a, shape=(math.prod(a.shape[:-1]), a.shape[-1]))
+        return xp.reshape(xp.matmul(rows, b), shape=(*a.shape[:-1], b.shape[-1]))
+    if not mapped[0] and len(a.shape) == 2 and len(b.shape) == 3 and b.shape[-1] == 1:
+        rows = xp.reshape(b, shape=(n, b.shape[1]))  # (p, q) (n, q, 1)
+        return xp.reshape(xp.matmul(rows, _flipped(xp, a)), shape=(n, a.shape[0], 1))
+    return stacks("matmul")(xp, n, mapped, a, b)
+
+
 matmul_ = bilinear(
     "matmul",
     infer=_matmul_spec,
     broadcasts=True,
+    batch=_matmul_batch,
     transposes=[
         lambda xp, g, b: xp.matmul(g, _flipped(xp, b)),
         lambda xp, g, a: xp.matmul(_flipped(xp, a), g),

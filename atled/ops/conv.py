@@ -14,6 +14,7 @@ import math
 from typing import Any
 
 from atled.core.apply import apply, as_tensor
+from atled.core.batching import fronted
 from atled.core.kinds import bilinear
 from atled.core.op import Sample, Spec
 from atled.core.surface import public
@@ -133,6 +134,77 @@ def _to_weight(xp: Any, x: Any, g: Any, *, shape: Any, **static: Any) -> Any:
     return xp.reshape(product, shape=shape)
 
 
+# -- for a batch: more images where the kernel is shared, more kernels where the images are,
+#    else more groups
+
+
+def _as_groups(xp: Any, x: Any) -> Any:
+    """Return (n, N, C, …) as N images of n · C channels."""
+    moved = xp.permute_dims(x, axes=(1, 0, *range(2, len(x.shape))))
+    return xp.reshape(moved, shape=(x.shape[1], x.shape[0] * x.shape[2], *x.shape[3:]))
+
+
+def _from_groups(xp: Any, n: int, y: Any) -> Any:
+    parted = xp.reshape(y, shape=(y.shape[0], n, y.shape[1] // n, *y.shape[2:]))
+    return xp.permute_dims(parted, axes=(1, 0, *range(2, len(parted.shape))))
+
+
+def _kernels(xp: Any, w: Any) -> Any:
+    return xp.reshape(w, shape=(w.shape[0] * w.shape[1], *w.shape[2:]))
+
+
+def _beside(xp: Any, x: Any, groups: int, at: int) -> Any:
+    """Return (n, …, G · C, …), its channels at `at`, with G · n · C channels and no first axis."""
+    lead, n, rest = x.shape[1:at], x.shape[0], x.shape[at + 1 :]
+    parted = xp.reshape(x, shape=(n, *lead, groups, x.shape[at] // groups, *rest))
+    order = (*range(1, at + 1), 0, *range(at + 1, len(parted.shape)))
+    moved = xp.permute_dims(parted, axes=order)
+    return xp.reshape(moved, shape=(*lead, n * x.shape[at], *rest))
+
+
+def _apart(xp: Any, n: int, y: Any, groups: int, at: int) -> Any:
+    """Undo `_beside`."""
+    lead, channels, rest = y.shape[: at - 1], y.shape[at - 1], y.shape[at:]
+    parted = xp.reshape(y, shape=(*lead, groups, n, channels // (n * groups), *rest))
+    order = (at, *range(at), *range(at + 1, len(parted.shape)))
+    moved = xp.permute_dims(parted, axes=order)
+    return xp.reshape(moved, shape=(n, *lead, channels // n, *rest))
+
+
+def _image_batch(name: str) -> Any:
+    def rule(xp: Any, n: int, mapped: Any, x: Any, w: Any, *, groups: int, **static: Any) -> Any:
+        function, shape = getattr(xp, name), static.pop("shape", None)
+        if not mapped[1]:
+            images = xp.reshape(x, shape=(n * x.shape[1], *x.shape[2:]))
+            if shape is not None:
+                static["shape"] = (n * shape[0], *shape[1:])
+            y = function(images, w, groups=groups, **static)
+            return xp.reshape(y, shape=(n, x.shape[1], *y.shape[1:]))
+        if not mapped[0] and name == "conv":  # the same images for all: more kernels
+            y = xp.conv(x, _beside(xp, w, groups, 1), groups=groups, **static)
+            return _apart(xp, n, y, groups, 2)
+        x, w = fronted(xp, n, mapped, (x, w))
+        if shape is not None:
+            static["shape"] = (shape[0], n * shape[1], *shape[2:])
+        y = function(_as_groups(xp, x), _kernels(xp, w), groups=n * groups, **static)
+        return _from_groups(xp, n, y)
+
+    return rule
+
+
+def _weight_batch(
+    xp: Any, n: int, mapped: Any, x: Any, g_: Any, *, shape: Any, groups: int, **static: Any
+) -> Any:
+    if not mapped[0]:
+        every = (n * shape[0], *shape[1:])
+        w = xp.conv_weight(x, _beside(xp, g_, groups, 2), shape=every, groups=groups, **static)
+        return _apart(xp, n, w, groups, 1)
+    x, g_ = (_as_groups(xp, v) for v in fronted(xp, n, mapped, (x, g_)))
+    wide = (n * shape[0], *shape[1:])
+    w = xp.conv_weight(x, g_, shape=wide, groups=n * groups, **static)
+    return xp.reshape(w, shape=(n, *shape))
+
+
 _SAMPLES = (
     ((2, 3, 5), (4, 3, 3), {"stride": (1,), "padding": (1,), "dilation": (1,), "groups": 1}),
     (
@@ -145,6 +217,7 @@ conv_ = bilinear(
     "conv",
     inputs=("x", "w"),
     forward=_forward,
+    batch=_image_batch("conv"),
     infer=_conv_spec,
     transposes=[
         lambda xp, g, w, x_shape, stride, padding, dilation, groups: xp.conv_input(
@@ -174,6 +247,7 @@ conv_input = bilinear(
     "conv_input",
     inputs=("g_", "w"),
     forward=_to_input,
+    batch=_image_batch("conv_input"),
     infer=lambda g_, w, *, shape, **static: Spec(tuple(shape), g_.dtype),
     transposes=[
         lambda xp, g, w, stride, padding, dilation, groups: xp.conv(
@@ -200,6 +274,7 @@ conv_weight = bilinear(
     "conv_weight",
     inputs=("x", "g_"),
     forward=_to_weight,
+    batch=_weight_batch,
     infer=lambda x, g_, *, shape, **static: Spec(tuple(shape), x.dtype),
     transposes=[
         lambda xp, g, g_, x_shape, stride, padding, dilation, groups: xp.conv_input(

@@ -9,7 +9,7 @@ from typing import Any
 
 from atled.core.apply import apply, as_tensor
 from atled.core.kinds import STEP, elementwise
-from atled.core.op import Absent, Sample
+from atled.core.op import Sample
 from atled.core.surface import FUNCTIONS, public
 from atled.core.tensor import Tensor
 
@@ -41,6 +41,8 @@ multiply = elementwise(
     weak=True,
     samples=PAIRS,
     aliases=("mul",),
+    singular=True,
+    keeps_line=False,
     doc="Multiply element by element: a · b.",
 )
 divide_ = elementwise(
@@ -51,6 +53,7 @@ divide_ = elementwise(
     samples=PAIRS,
     domain=(0.5, 2.0),
     aliases=("div", "true_divide"),
+    singular=True,
     doc="Divide: a / b; integers give floats.",
 )
 negative = elementwise(
@@ -66,6 +69,7 @@ pow_ = elementwise(
     samples=PAIRS,
     domain=(0.5, 2.0),
     door=False,
+    singular=True,
     doc="Raise to a power: a^b, with the derivatives (0, 0) at 0⁰.",
 )
 power = elementwise(
@@ -77,6 +81,7 @@ power = elementwise(
     reference="reference.power",
     samples=tuple(Sample(((3, 4),), {"exponent": n}) for n in (0, 1, 2, 3, -1, 2.5)),
     door=False,
+    singular=True,
     doc="Raise to a constant power: xⁿ.",
 )
 square = elementwise(
@@ -87,6 +92,7 @@ sqrt = elementwise(
     [lambda xp, y: 0.5 / y],
     domain=(0.1, 4.0),
     samples=UNARY,
+    singular=True,
     doc="Square root: √x; its derivative at 0 is inf.",
 )
 reciprocal = elementwise(
@@ -95,6 +101,7 @@ reciprocal = elementwise(
     forward=lambda xp, x: 1 / x,
     domain=(0.5, 2.0),
     samples=UNARY,
+    singular=True,
     doc="Reciprocal: 1 / x.",
 )
 rsqrt = elementwise(
@@ -104,6 +111,7 @@ rsqrt = elementwise(
     domain=(0.1, 4.0),
     samples=UNARY,
     reference="reference.rsqrt",
+    singular=True,
     doc="Reciprocal square root: 1 / √x.",
 )
 absolute = elementwise(
@@ -117,17 +125,27 @@ absolute = elementwise(
 
 # -- exponentials and logarithms
 
-exp = elementwise("exp", [lambda xp, y: y], samples=UNARY, doc="Exponential: eˣ.")
-expm1 = elementwise("expm1", [lambda xp, y: y + 1], samples=UNARY, doc="eˣ - 1, exact near 0.")
-exp2 = elementwise("exp2", [lambda xp, y: LN2 * y], samples=UNARY, doc="Power of two: 2ˣ.")
+exp = elementwise("exp", [lambda xp, y: y], samples=UNARY, singular=True, doc="Exponential: eˣ.")
+expm1 = elementwise(
+    "expm1", [lambda xp, y: y + 1], samples=UNARY, singular=True, doc="eˣ - 1, exact near 0."
+)
+exp2 = elementwise(
+    "exp2", [lambda xp, y: LN2 * y], samples=UNARY, singular=True, doc="Power of two: 2ˣ."
+)
 log = elementwise(
-    "log", [lambda xp, x: 1 / x], domain=(0.1, 4.0), samples=UNARY, doc="Natural logarithm."
+    "log",
+    [lambda xp, x: 1 / x],
+    domain=(0.1, 4.0),
+    samples=UNARY,
+    singular=True,
+    doc="Natural logarithm.",
 )
 log1p = elementwise(
     "log1p",
     [lambda xp, x: 1 / (1 + x)],
     domain=(-0.5, 4.0),
     samples=UNARY,
+    singular=True,
     doc="log(1 + x), exact near 0.",
 )
 log2 = elementwise(
@@ -135,6 +153,7 @@ log2 = elementwise(
     [lambda xp, x: 1 / (LN2 * x)],
     domain=(0.1, 4.0),
     samples=UNARY,
+    singular=True,
     doc="Logarithm to base 2.",
 )
 log10 = elementwise(
@@ -142,12 +161,14 @@ log10 = elementwise(
     [lambda xp, x: 1 / (LN10 * x)],
     domain=(0.1, 4.0),
     samples=UNARY,
+    singular=True,
     doc="Logarithm to base 10.",
 )
 logaddexp = elementwise(
     "logaddexp",
     [lambda xp, a, b: xp.sigmoid(a - b), lambda xp, a, b: xp.sigmoid(b - a)],
     samples=PAIRS,
+    singular=True,
     doc="log(eᵃ + eᵇ) without overflow.",
 )
 
@@ -164,6 +185,7 @@ asin = elementwise(
     domain=(-0.9, 0.9),
     samples=UNARY,
     aliases=("arcsin",),
+    singular=True,
     doc="Inverse sine, in radians.",
 )
 acos = elementwise(
@@ -172,6 +194,7 @@ acos = elementwise(
     domain=(-0.9, 0.9),
     samples=UNARY,
     aliases=("arccos",),
+    singular=True,
     doc="Inverse cosine, in radians.",
 )
 atan = elementwise(
@@ -181,8 +204,12 @@ atan = elementwise(
     aliases=("arctan",),
     doc="Inverse tangent, in radians.",
 )
-sinh = elementwise("sinh", [lambda xp, x: xp.cosh(x)], samples=UNARY, doc="Hyperbolic sine.")
-cosh = elementwise("cosh", [lambda xp, x: xp.sinh(x)], samples=UNARY, doc="Hyperbolic cosine.")
+sinh = elementwise(
+    "sinh", [lambda xp, x: xp.cosh(x)], samples=UNARY, singular=True, doc="Hyperbolic sine."
+)
+cosh = elementwise(
+    "cosh", [lambda xp, x: xp.sinh(x)], samples=UNARY, singular=True, doc="Hyperbolic cosine."
+)
 tanh = elementwise("tanh", [lambda xp, y: 1 - y * y], samples=UNARY, doc="Hyperbolic tangent.")
 asinh = elementwise(
     "asinh",
@@ -197,6 +224,7 @@ acosh = elementwise(
     domain=(1.2, 4.0),
     samples=UNARY,
     aliases=("arccosh",),
+    singular=True,
     doc="Inverse hyperbolic cosine.",
 )
 atanh = elementwise(
@@ -205,6 +233,7 @@ atanh = elementwise(
     domain=(-0.9, 0.9),
     samples=UNARY,
     aliases=("arctanh",),
+    singular=True,
     doc="Inverse hyperbolic tangent.",
 )
 atan2 = elementwise(
@@ -215,12 +244,14 @@ atan2 = elementwise(
     ],
     samples=PAIRS,
     aliases=("arctan2",),
+    singular=True,
     doc="Angle of the point (b, a), in radians; derivatives (0, 0) at the origin.",
 )
 hypot = elementwise(
     "hypot",
     [lambda xp, a, y: a / y, lambda xp, b, y: b / y],
     samples=PAIRS,
+    singular=True,
     doc="√(a² + b²) without overflow.",
 )
 
@@ -320,72 +351,6 @@ nextafter = elementwise(
     samples=PAIRS,
     doc="The next floating number from a toward b.",
 )
-
-# -- comparisons and logic
-
-for _name, _short, _doc in (
-    ("equal", "eq", "a = b"),
-    ("not_equal", "ne", "a ≠ b"),
-    ("less", "lt", "a < b"),
-    ("less_equal", "le", "a ≤ b"),
-    ("greater", "gt", "a > b"),
-    ("greater_equal", "ge", "a ≥ b"),
-):
-    elementwise(
-        _name,
-        STEP,
-        operands="same",
-        result="bool",
-        inputs=("a", "b"),
-        weak=True,
-        aliases=(_short,),
-        samples=PAIRS,
-        doc=f"Whether {_doc}, element by element.",
-    )
-for _name in ("and", "or", "xor"):
-    elementwise(
-        f"logical_{_name}",
-        STEP,
-        operands="same",
-        result="bool",
-        inputs=("a", "b"),
-        samples=PAIRS,
-        doc=f"Logical {_name}; nonzero is true.",
-    )
-WORDS = Absent("it works on the bits of integers and booleans")
-BITS = (Sample(([[1, 2, 12], [5, 6, 7]], [[3, 1, 2], [4, 0, 1]])),)
-for _name in ("and", "or", "xor", "left_shift", "right_shift"):
-    elementwise(
-        f"bitwise_{_name}",
-        WORDS,
-        operands="same",
-        inputs=("a", "b"),
-        samples=BITS,
-        doc=f"Bitwise {_name.replace('_', ' ')}.",
-    )
-elementwise(
-    "bitwise_invert",
-    WORDS,
-    operands="same",
-    aliases=("bitwise_not",),
-    samples=(Sample(([[1, 2], [0, 5]],)),),
-    doc="Invert every bit; logical not of booleans.",
-)
-elementwise(
-    "logical_not",
-    STEP,
-    operands="same",
-    result="bool",
-    samples=UNARY,
-    doc="Logical not; nonzero is true.",
-)
-for _name, _doc in {
-    "isnan": "is NaN",
-    "isinf": "is infinite",
-    "isfinite": "is finite",
-    "signbit": "has its sign bit set",
-}.items():
-    elementwise(_name, STEP, result="bool", samples=UNARY, doc=f"Whether x {_doc}.")
 
 # -- activations
 

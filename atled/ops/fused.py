@@ -7,6 +7,7 @@ compositions `linear` takes three nodes and the loss five, here one each.
 import math
 from typing import Any
 
+from atled.core.batching import fronted
 from atled.core.kinds import opaque
 from atled.core.op import Sample, Spec
 from atled.errors import ShapeError
@@ -41,9 +42,22 @@ def _linear_spec(x: Spec, w: Spec, b: Spec) -> Spec:
     return Spec((*x.shape[:-1], w.shape[0]), x.dtype)
 
 
+def _linear_batch(xp: Any, n: int, mapped: Any, x: Any, w: Any, b: Any) -> Any:
+    """Run a layer for a batch; weights that differ between examples as a stack of products."""
+    if mapped == [True, False, False]:
+        return xp.linear(x, w, b)
+    x, w, b = fronted(xp, n, mapped, (x, w, b))
+    rows = xp.reshape(x, shape=(n, math.prod(x.shape[1:-1]), x.shape[-1]))
+    y = xp.matmul(rows, xp.permute_dims(w, axes=(0, 2, 1))) + xp.reshape(
+        b, shape=(n, 1, b.shape[1])
+    )
+    return xp.reshape(y, shape=(*x.shape[:-1], w.shape[1]))
+
+
 linear = opaque(
     "linear",
     inputs=("x", "w", "b"),
+    batch=_linear_batch,
     forward=lambda xp, x, w, b: _shaped(xp, xp.matmul(_rows(xp, x), _turned(xp, w)) + b, x.shape),
     infer=_linear_spec,
     vjps=[
@@ -63,7 +77,8 @@ linear = opaque(
 
 
 def _pick(xp: Any, x: Any, onehot: Any) -> Any:
-    return xp.sum(xp.where(onehot, x, 0), axis=(len(x.shape) - 1,), keepdims=False)
+    chosen = xp.where(onehot, x, 0)  # of more axes than x where only the classes are batched
+    return xp.sum(chosen, axis=(len(chosen.shape) - 1,), keepdims=False)
 
 
 def _error(xp: Any, x: Any, onehot: Any) -> Any:
@@ -75,6 +90,7 @@ def _error(xp: Any, x: Any, onehot: Any) -> Any:
 cross_entropy = opaque(
     "softmax_cross_entropy",
     inputs=("x", "onehot"),
+    batch="ranks",
     operands="any",
     forward=lambda xp, x, onehot: -_pick(xp, xp.log_softmax(x, axis=(len(x.shape) - 1,)), onehot),
     infer=lambda x, onehot: Spec(x.shape[:-1], x.dtype),

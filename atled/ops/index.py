@@ -7,8 +7,10 @@ integer arrays: x[i₀, i₁, …] over the leading axes, and zeros with values 
 import math
 from typing import Any
 
+from atled.backends.protocol import NAMESPACES
 from atled.config import modes
 from atled.core.apply import apply, as_tensor
+from atled.core.batching import fronted
 from atled.core.kinds import broadcast_shapes, linear, opaque
 from atled.core.op import Sample, Spec
 from atled.core.surface import FUNCTIONS, as_part, refuse_part, update
@@ -33,9 +35,33 @@ def _gather_spec(x: Spec, *indices: Spec) -> Spec:
     return Spec(indices[0].shape + x.shape[len(indices) :], x.dtype)
 
 
+def _with_examples(xp: Any, n: int, indices: Any) -> tuple[Any, ...]:
+    """Return index arrays (n, …) with the number of each place's example before them."""
+    shape = tuple(indices[0].shape)
+    numbers = xp.reshape(xp.arange(0, n, dtype=int64, device=xp.device_of(indices[0])),
+                         shape=(n, *[1] * (len(shape) - 1)))  # fmt: skip
+    return (xp.broadcast_to(numbers, shape=shape), *indices)
+
+
+def _gather_batch(xp: Any, n: int, mapped: Any, x: Any, *indices: Any) -> Any:
+    indices = tuple(fronted(xp, n, mapped[1:], indices))
+    if not mapped[0]:
+        return xp.gather_nd(x, *indices)
+    return xp.gather_nd(x, *_with_examples(xp, n, indices))
+
+
+def _scatter_batch(name: str) -> Any:
+    def rule(xp: Any, n: int, mapped: Any, x: Any, v: Any, *indices: Any) -> Any:
+        x, v, *indices = fronted(xp, n, mapped, (x, v, *indices))  # type: ignore[assignment]
+        return getattr(xp, name)(x, v, *_with_examples(xp, n, indices))
+
+    return rule
+
+
 gather = linear(
     "gather_nd",
     inputs=("x", "*indices"),
+    batch=_gather_batch,
     infer=_gather_spec,
     transpose=lambda xp, g, indices, x_shape: xp.scatter_nd(g, *indices, shape=tuple(x_shape)),
     samples=(NESTED, Sample(((3, 4), ROWS, [1, 1, 0]))),
@@ -83,6 +109,7 @@ scatter_add_ = opaque(
     "scatter_nd_add",
     inputs=("x", "v", "*indices"),
     operands="any",
+    batch=_scatter_batch("scatter_nd_add"),
     infer=_written_spec("scatter_nd_add"),
     vjps=[lambda xp, g: g, _gathered, None],
     jvps=[lambda xp, t: t, _scattered, None],
@@ -94,6 +121,7 @@ scatter_set_ = opaque(
     "scatter_nd_set",
     inputs=("x", "v", "*indices"),
     operands="any",
+    batch=_scatter_batch("scatter_nd_set"),
     infer=_written_spec("scatter_nd_set"),
     vjps=[_cleared, _gathered, None],
     jvps=[_cleared, _scattered, None],
@@ -122,11 +150,18 @@ def as_indices(x: Any, size: int, what: str) -> Tensor:
             inside, lambda: IndexingError(f"{what}: an index is out of range for size {size}")
         )
         return wrap(xp.where(value < 0, value + size, value))
-    low, high = xp.tolist(xp.min(value, axis=None)), xp.tolist(xp.max(value, axis=None))
+    low, high = xp.extent(value)
     if low < -size or high >= size:
         wrong = low if low < -size else high
         raise IndexingError(f"{what}: index {wrong} is out of range for size {size}")
     return t if low >= 0 else wrap(xp.where(value < 0, value + size, value))
+
+
+def is_everywhere(condition: Tensor) -> bool:
+    """Say whether a condition holds for all elements, of all examples of a batch."""
+    whole = condition.backend.whole(condition._value)
+    xp = NAMESPACES[type(whole)]
+    return bool(xp.tolist(xp.all(whole, axis=None)))
 
 
 # -- x[...] and x[...] = v
@@ -214,7 +249,7 @@ def _normal_item(item: Any) -> Any:
     if isinstance(item, bool):
         raise IndexingError("a single True or False cannot index a Tensor")
     if isinstance(item, Tensor) and item.ndim == 0 and item.dtype is not bool_:
-        return item.__index__()
+        return item if item.backend.level > 1 else item.__index__()  # one for each example
     if hasattr(item, "__index__") and not hasattr(item, "shape"):
         return item.__index__()
     t = as_tensor(item)
@@ -337,7 +372,7 @@ def written(x: Tensor, value: Any, places: list[Tensor], name: str, add: bool = 
         line = xp.reshape(xp.arange(lead, device=x.device), shape=x.shape[:k])
         flat = apply(gather, wrap(line), *places)
     flat = reshape(flat, -1)
-    if modes.tracing is not None:
+    if modes.tracing is not None or xp.level or flat.backend.level:
         return apply(scatter_set_, x, _as_last_written(v, flat, lead), *places)
     won = _last_writers(flat, lead)
     if won is not None:

@@ -102,6 +102,7 @@ pool_index = constant(
     "pool_index",
     Absent("it is a number of a place, which does not change, or jumps"),
     forward=_index,
+    batch="merged",
     infer=_out_spec,
     samples=(Sample(((1, 1, 4, 3),), STATIC),),
     reference="reference.pool_index",
@@ -111,6 +112,7 @@ pool_take = linear(
     "pool_take",
     inputs=("x", "index"),
     forward=_take,
+    batch="merged",
     infer=_out_spec,
     transpose=lambda xp, g, index, x_shape, kernel, stride, padding, dilation, out: xp.pool_spread(
         g, index, spatial=tuple(x_shape[-len(out) :]), kernel=kernel, stride=stride,
@@ -124,6 +126,7 @@ pool_spread = linear(
     "pool_spread",
     inputs=("g_", "index"),
     forward=_spread,
+    batch="merged",
     infer=lambda g_, index, *, spatial, **static: Spec(
         (*g_.shape[: -len(spatial)], *spatial), g_.dtype
     ),

@@ -8,6 +8,10 @@ counter + i under the seed's key: two 32-bit words w₀, w₁.
   53 bits of both, so that the float32 number is the float64 one cut short;
 * normal numbers are √2 erfinv(2u - 1): equal everywhere up to the rounding of `log` and `exp`;
 * a permutation is the stable order of the words.
+
+Inside a `vmap` with randomness="different" a draw of some shape is one of (n, *shape), which
+enters the batch: example i gets what the i-th turn of a loop would draw. With "same" all examples
+share one draw.
 """
 
 import math
@@ -16,13 +20,14 @@ from typing import Any
 
 from atled.config import modes
 from atled.core.apply import as_tensor
+from atled.core.batch import Batching, batched
 from atled.core.kinds import constant
 from atled.core.mode import refuse_traced
 from atled.core.op import Absent
 from atled.core.surface import FUNCTIONS, public
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import float64, int64
-from atled.errors import DTypeError
+from atled.errors import DTypeError, TransformError
 from atled.ops.create import as_shape, place
 
 MASK = 0xFFFFFFFF
@@ -49,6 +54,7 @@ constant(
     inputs=("x0", "x1"),
     outputs=2,
     forward=threefry,
+    batch="ranks",
     infer=lambda x0, x1, *, key: (x0, x1),
     doc="Threefry-2x32-20: two 32-bit words for each counter.",
 )
@@ -76,6 +82,7 @@ class Generator:
     def manual_seed(self, seed: int) -> "Generator":
         """Begin the stream of a seed, at its start."""
         refuse_traced("manual_seed() of a generator")
+        self._note()
         self._seed, self._counter = int(seed) % 2**64, 0
         return self
 
@@ -102,12 +109,20 @@ class Generator:
             raise ValueError(
                 f"a generator state holds seed and counter; found {state!r}"
             ) from error
+        self._note()
         self._seed, self._counter = seed % 2**64, counter
+
+    def _note(self) -> bool:
+        """Tell a checkpoint around this draw the state before it, see `core/checkpoint.py`."""
+        if modes.draws is not None and self not in modes.draws:
+            modes.draws[self] = {"seed": self._seed, "counter": self._counter}
+        return True
 
     def words(self, xp: Any, count: int, device: str | None) -> tuple[Any, Any]:
         """Draw two arrays of `count` 32-bit words (int64) and move on."""
         if modes.tracing is not None:
             return self._words_traced(xp, count)
+        self._note()
         start = self._counter
         self._counter += count
         key = (self._seed & MASK, self._seed >> 32)
@@ -121,6 +136,8 @@ class Generator:
     def _words_traced(self, xp: Any, count: int) -> tuple[Any, Any]:
         """Draw in a compiled function: seed and counter are read, and moved on, at every call."""
         trace, own = modes.tracing, vars(self)
+        self._note()
+        trace.guard(self._note, (id(self), "_note"))  # not asked: told, at every call
         state = trace.opened(own, ("_counter",))
         start = state["_counter"]
         state["_counter"] = start + count
@@ -159,6 +176,45 @@ def set_rng_state(state: dict[str, int]) -> None:
     default_generator.set_state(state)
 
 
+class _Draw:
+    """What a draw is inside of: the batches whose examples get numbers of their own.
+
+    Args:
+        name: of the function, for messages.
+        shape: of one example's numbers.
+
+    Attributes:
+        shape: of all numbers: an axis for each such batch in front, the outermost first.
+
+    Raises:
+        TransformError: a `vmap` around it has not said what random numbers mean in it.
+    """
+
+    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
+        for batch in modes.batches:
+            if batch.randomness == "error":
+                raise TransformError(
+                    f"{name} draws random numbers inside {batch.name}, which does not say whether "
+                    "they are the same for all examples: pass randomness=\"different\" (each "
+                    "example draws its own) or randomness=\"same\" to vmap"
+                )
+        self.batches = [b for b in modes.batches if b.randomness == "different"]
+        self.shape = (*[b.size for b in self.batches], *shape)
+
+    def entered(self, xp: Any, value: Any) -> Tensor:
+        """Return the numbers as a Tensor of one example's shape."""
+        for batch in self.batches:
+            space = batched(xp)
+            value = space.kind(value, batch, True)
+        return wrap(value)
+
+
+def _base(x: Tensor) -> tuple[Any, str | None]:
+    """Return the namespace and device to draw numbers in that go with a Tensor."""
+    xp = x.backend
+    return xp.base if isinstance(xp, Batching) else xp, None if x.device == "cpu" else x.device
+
+
 def _uniform(
     shape: tuple[int, ...], generator: Generator | None, xp: Any, dtype: Any, device: str | None
 ) -> Any:
@@ -184,7 +240,8 @@ def rand(
 ) -> Tensor:
     """Draw uniform numbers in [0, 1)."""
     xp, wanted, where = place(dtype, device)
-    t = wrap(_uniform(as_shape(shape, rest), generator, xp, wanted, where))
+    draw = _Draw("rand", as_shape(shape, rest))
+    t = draw.entered(xp, _uniform(draw.shape, generator, xp, wanted, where))
     return t.requires_grad_() if requires_grad else t
 
 
@@ -199,11 +256,19 @@ def randn(
 ) -> Tensor:
     """Draw standard normal numbers, as √2 erfinv(2u - 1)."""
     xp, wanted, where = place(dtype, device)
-    fine = float64 if float64 in xp.dtypes and not str(where).startswith("mps") else wanted
-    u = _uniform(as_shape(shape, rest), generator, xp, fine, where)
-    centred = xp.where(u == 0, 0 * u + 2.0**-54, u) * 2 - 1
-    t = wrap(xp.astype(xp.erfinv(centred) * math.sqrt(2), dtype=wanted))
+    draw = _Draw("randn", as_shape(shape, rest))
+    t = draw.entered(xp, _normal(draw.shape, generator, xp, wanted, where))
     return t.requires_grad_() if requires_grad else t
+
+
+def _normal(
+    shape: tuple[int, ...], generator: Generator | None, xp: Any, dtype: Any, device: str | None
+) -> Any:
+    """Draw raw standard normal numbers of a floating dtype."""
+    fine = float64 if float64 in xp.dtypes and not str(device).startswith("mps") else dtype
+    u = _uniform(shape, generator, xp, fine, device)
+    centred = xp.where(u == 0, 0 * u + 2.0**-54, u) * 2 - 1
+    return xp.astype(xp.erfinv(centred) * math.sqrt(2), dtype=dtype)
 
 
 @public(method=False)
@@ -225,36 +290,43 @@ def randint(
     if not 0 < high - low <= 2**32:
         raise ValueError(f"randint: high - low must lie in [1, 2**32]; found {low} and {high}")
     xp, wanted, where = place(int64 if dtype is None else dtype, device)
-    sizes = as_shape(shape, ())
-    w0, _ = (generator or default_generator).words(xp, math.prod(sizes), where)
+    draw = _Draw("randint", as_shape(shape, ()))
+    w0, _ = (generator or default_generator).words(xp, math.prod(draw.shape), where)
     scaled = w0 % (high - low) + low if high - low >= 2**31 else ((w0 * (high - low)) >> 32) + low
-    return wrap(xp.astype(xp.reshape(scaled, shape=sizes), dtype=wanted))
+    return draw.entered(xp, xp.astype(xp.reshape(scaled, shape=draw.shape), dtype=wanted))
 
 
 @public(method=False)
 def randperm(n: int, *, generator: Generator | None = None, device: str | None = None) -> Tensor:
     """Draw a permutation of 0 … n - 1, int64."""
     xp, _, where = place(int64, device)
-    w0, w1 = (generator or default_generator).words(xp, n, where)
-    return wrap(xp.argsort(w0 * 2**31 + (w1 >> 1), axis=0, descending=False))
+    draw = _Draw("randperm", (n,))
+    w0, w1 = (generator or default_generator).words(xp, math.prod(draw.shape), where)
+    keys = xp.reshape(w0 * 2**31 + (w1 >> 1), shape=draw.shape)
+    return draw.entered(xp, xp.argsort(keys, axis=len(draw.shape) - 1, descending=False))
 
 
 @public(method=False)
 def bernoulli(p: Any, *, generator: Generator | None = None) -> Tensor:
     """Draw 1 with the probability given by each element of p, else 0."""
     p = as_tensor(p)
-    u = _uniform(p.shape, generator, p.backend, p.dtype, None if p.device == "cpu" else p.device)
-    return FUNCTIONS["astype"](FUNCTIONS["less"](wrap(u), p.detach()), p.dtype)
+    xp, device = _base(p)
+    draw = _Draw("bernoulli", p.shape)
+    u = draw.entered(xp, _uniform(draw.shape, generator, xp, p.dtype, device))
+    return FUNCTIONS["astype"](FUNCTIONS["less"](u, p.detach()), p.dtype)
 
 
 @public(method=False)
 def rand_like(x: Tensor, generator: Generator | None = None) -> Tensor:
     """Draw uniform numbers in the shape, dtype, device and backend of x."""
-    device = None if x.device == "cpu" else x.device
-    return wrap(_uniform(x.shape, generator, x.backend, x.dtype, device))
+    xp, device = _base(x)
+    draw = _Draw("rand_like", x.shape)
+    return draw.entered(xp, _uniform(draw.shape, generator, xp, x.dtype, device))
 
 
 @public(method=False)
 def randn_like(x: Tensor, generator: Generator | None = None) -> Tensor:
-    """Draw standard normal numbers in the shape and dtype of x."""
-    return randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+    """Draw standard normal numbers in the shape, dtype, device and backend of x."""
+    xp, device = _base(x)
+    draw = _Draw("randn_like", x.shape)
+    return draw.entered(xp, _normal(draw.shape, generator, xp, x.dtype, device))

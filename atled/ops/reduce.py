@@ -175,6 +175,7 @@ SCANS = (
 cumsum = linear(
     "cumulative_sum",
     operands="same",
+    batch="axis",
     infer=_same_shape,
     samples=SCANS,
     transpose=lambda xp, g, axis: _reversed(
@@ -186,6 +187,7 @@ cumsum = linear(
 cumprod = opaque(
     "cumulative_prod",
     operands="same",
+    batch="axis",
     infer=_same_shape,
     samples=SCANS,
     vjps=[lambda xp, g, x, axis: _cumprod_pull(xp, g, x, axis)],
@@ -253,6 +255,12 @@ def _softmax(xp: Any, x: Any, *, axis: Any) -> Any:
     return e / xp.sum(e, axis=axis, keepdims=True)
 
 
+def _softmax_map(xp: Any, g: Any, y: Any, axis: Any) -> Any:
+    """Apply the derivative of softmax, diag(y) - y yᵀ; a row of zeros stays so where y is NaN."""
+    centre = xp.sum(xp.safe_multiply(g, y), axis=axis, keepdims=True)
+    return xp.safe_multiply(g - centre, y)
+
+
 def _log_softmax(xp: Any, x: Any, *, axis: Any) -> Any:
     if 0 in x.shape:
         return x
@@ -272,20 +280,28 @@ def _logsumexp(xp: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
 softmax_ = opaque(
     "softmax",
     forward=_softmax,
+    batch="axis",
     infer=lambda x, *, axis: x,
     samples=SOFTMAX,
-    vjps=[lambda xp, g, y, axis: y * (g - xp.sum(g * y, axis=axis, keepdims=True))],
-    jvps=[lambda xp, t, y, axis: y * (t - xp.sum(t * y, axis=axis, keepdims=True))],
+    vjps=[lambda xp, g, y, axis: _softmax_map(xp, g, y, axis)],
+    jvps=[lambda xp, t, y, axis: _softmax_map(xp, t, y, axis)],
+    keeps_line=True,
     reference="scipy.special.softmax",
     doc="eˣ / Σ eˣ over an axis, without overflow.",
 )
 log_softmax_ = opaque(
     "log_softmax",
     forward=_log_softmax,
+    batch="axis",
     infer=lambda x, *, axis: x,
     samples=SOFTMAX,
-    vjps=[lambda xp, g, y, axis: g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True)],
-    jvps=[lambda xp, t, y, axis: t - xp.sum(xp.exp(y) * t, axis=axis, keepdims=True)],
+    vjps=[
+        lambda xp, g, y, axis: g - xp.safe_multiply(xp.sum(g, axis=axis, keepdims=True), xp.exp(y))
+    ],
+    jvps=[
+        lambda xp, t, y, axis: t - xp.sum(xp.safe_multiply(t, xp.exp(y)), axis=axis, keepdims=True)
+    ],
+    keeps_line=True,
     reference="scipy.special.log_softmax",
     doc="x - log Σ eˣ over an axis, without overflow.",
 )
@@ -294,13 +310,16 @@ logsumexp = reduction(
     operands="float",
     forward=_logsumexp,
     samples=AXES,
-    vjp=lambda xp, g, x, y, axis, keepdims: (
-        _spread(xp, g, x.shape, axis, keepdims)
-        * xp.exp(x - _spread(xp, y, x.shape, axis, keepdims))
+    vjp=lambda xp, g, x, y, axis, keepdims: xp.safe_multiply(
+        _spread(xp, g, x.shape, axis, keepdims),
+        xp.exp(x - _spread(xp, y, x.shape, axis, keepdims)),
     ),
     jvp=lambda xp, t, x, y, axis, keepdims: xp.sum(
-        t * xp.exp(x - _spread(xp, y, x.shape, axis, keepdims)), axis=axis, keepdims=keepdims
+        xp.safe_multiply(t, xp.exp(x - _spread(xp, y, x.shape, axis, keepdims))),
+        axis=axis,
+        keepdims=keepdims,
     ),
+    keeps_line=True,
     reference="scipy.special.logsumexp",
     doc="log Σ eˣ over axes, without overflow.",
 )
@@ -361,8 +380,12 @@ ARGS = (
     Sample(((3, 4),), {"axis": None, "keepdims": False}),
     Sample(((3, 4),), {"axis": 1, "keepdims": False}),
 )
-argmax_ = constant("argmax", infer=_arg_spec, samples=ARGS, doc="Place of the largest element.")
-argmin_ = constant("argmin", infer=_arg_spec, samples=ARGS, doc="Place of the smallest element.")
+argmax_ = constant(
+    "argmax", infer=_arg_spec, batch="chosen", samples=ARGS, doc="Place of the largest element."
+)
+argmin_ = constant(
+    "argmin", infer=_arg_spec, batch="chosen", samples=ARGS, doc="Place of the smallest element."
+)
 
 
 @public()

@@ -13,7 +13,7 @@ from atled.core.surface import FUNCTIONS, public, spelled
 from atled.core.tensor import Tensor, wrap
 from atled.dtypes import bool_, int64, promote
 from atled.errors import DTypeError, IndexingError, ShapeError
-from atled.ops.index import as_indices, fitting, gather, getitem, written
+from atled.ops.index import as_indices, fitting, gather, getitem, is_everywhere, written
 from atled.ops.shape import broadcast_to, expand_dims, moveaxis, reshape
 
 
@@ -25,6 +25,7 @@ def _where_spec(c: Spec, a: Spec, b: Spec) -> Spec:
 
 where_ = opaque(
     "where",
+    batch="ranks",
     inputs=("c", "a", "b"),
     operands="any",
     weak=True,
@@ -42,6 +43,10 @@ where_ = opaque(
 nonzero_ = constant(
     "nonzero",
     Absent("how many places there are depends on the values"),
+    batch=Absent(
+        "how many elements are nonzero differs between the examples, whose results would not be "
+        "one array; use at.where(mask, x, other) instead of x[mask]"
+    ),
     infer=lambda x: Absent("how many places there are depends on the values"),
     outputs=2,
     doc="Places of the elements that are not zero.",
@@ -301,8 +306,10 @@ def one_hot(x: Any, num_classes: int = -1) -> Tensor:
         num_classes = int(x.backend.tolist(x.backend.max(x._value, axis=None))) + 1
     flat = as_indices(x, num_classes, "one_hot")
     if modes.tracing is not None:
-        modes.tracing.check(x >= 0, lambda: IndexingError("one_hot: classes must not be negative"))
-    elif x.size and x.backend.tolist(x.backend.min(x._value, axis=None)) < 0:
+        modes.tracing.check(
+            x >= 0, lambda: IndexingError("one_hot: classes must not be negative")
+        )
+    elif x.size and not is_everywhere(x >= 0):
         raise IndexingError("one_hot: classes must not be negative")
     line = wrap(x.backend.arange(num_classes, device=x.device))
     return FUNCTIONS["astype"](FUNCTIONS["equal"](expand_dims(flat, -1), line), int64)

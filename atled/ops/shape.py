@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 from atled.core.apply import apply, as_tensor
+from atled.core.batching import fronted
 from atled.core.kinds import (
     broadcast_shapes,
     linear,
@@ -29,6 +30,7 @@ reshape_ = movement(
     "reshape",
     transpose=lambda xp, g, x_shape: xp.reshape(g, shape=x_shape),
     shape=lambda x, *, shape: _reshaped(x, shape),
+    batch=lambda xp, n, mapped, x, *, shape: xp.reshape(x, shape=(n, *shape)),
     samples=(Sample(((3, 4),), {"shape": (2, 6)}), Sample(((1,),), {"shape": ()})),
     doc="The same elements, row by row, in another shape.",
 )
@@ -38,6 +40,7 @@ permute = movement(
         g, axes=tuple([axes.index(i) for i in builtins.range(len(axes))])
     ),
     shape=lambda x, *, axes: tuple([x[a] for a in axes]),
+    batch=lambda xp, n, mapped, x, *, axes: xp.permute_dims(x, axes=(0, *[a + 1 for a in axes])),
     samples=(Sample(((2, 3, 4),), {"axes": (2, 0, 1)}), Sample(((),), {"axes": ()})),
     doc="Axes in another order.",
 )
@@ -45,6 +48,10 @@ broadcast = movement(
     "broadcast_to",
     transpose=lambda xp, g, x_shape: sum_to_shape(xp, g, x_shape),
     shape=lambda x, *, shape: _broadcast_shape(x, shape),
+    batch=lambda xp, n, mapped, x, *, shape: xp.broadcast_to(
+        xp.reshape(x, shape=(n, *[1] * (len(shape) + 1 - len(x.shape)), *x.shape[1:])),
+        shape=(n, *shape),
+    ),
     samples=(Sample(((3, 1),), {"shape": (2, 3, 4)}), Sample(((),), {"shape": (2,)})),
     doc="Repeat along axes of length one, and new leading axes.",
 )
@@ -54,6 +61,7 @@ slice_ = movement(
     shape=lambda x, *, index: tuple(
         [len(builtins.range(*builtins.slice(*i).indices(n))) for i, n in zip(index, x, strict=True)]
     ),
+    batch=lambda xp, n, mapped, x, *, index: xp.slice(x, index=((0, n, 1), *index)),
     samples=(Sample(((5, 6),), {"index": ((1, 4, 1), (5, None, -2))}),),
     reference="reference.slice",
     doc="Start, stop and step along each axis.",
@@ -62,6 +70,9 @@ place = movement(
     "place",
     transpose=lambda xp, g, index: xp.slice(g, index=index),
     shape=lambda x, *, index, shape: tuple(shape),
+    batch=lambda xp, n, mapped, x, *, index, shape: xp.place(
+        x, index=((0, n, 1), *index), shape=(n, *shape)
+    ),
     samples=(Sample(((3, 3),), {"index": ((1, 4, 1), (5, None, -2)), "shape": (5, 6)}),),
     reference="reference.place",
     doc="Zeros, with the elements at a slice; the transpose of slice.",
@@ -93,6 +104,9 @@ concat_ = opaque(
     inputs=("*arrays",),
     operands="same",
     infer=_concat_spec,
+    batch=lambda xp, n, mapped, *arrays, axis: xp.concat(
+        *fronted(xp, n, mapped, arrays), axis=axis + 1
+    ),
     vjps=[
         lambda xp, g, arrays_shape, axis, position: xp.slice(
             g, index=_concat_part(arrays_shape, axis, position)

@@ -4,6 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 from atled.core.apply import apply, as_tensor
+from atled.core.batching import fronted
 from atled.core.kinds import constant, normalize_axes
 from atled.core.op import Sample, Spec
 from atled.core.surface import FUNCTIONS, public, spelled, values_only
@@ -14,9 +15,24 @@ from atled.ops.index import gather
 from atled.ops.select import take_along_axis
 from atled.ops.shape import narrow, reshape
 
+
+def _search_batch(xp: Any, n: int, mapped: Any, x1: Any, x2: Any, *, side: str) -> Any:
+    """Search one row for all examples at once; a row each by counting the smaller elements."""
+    if not mapped[0]:
+        return xp.searchsorted(x1, x2, side=side)
+    x1, x2 = fronted(xp, n, mapped, (x1, x2))
+    count, shape = x1.shape[1], x2.shape
+    rows = xp.reshape(x1, shape=(n, 1, count))
+    sought = xp.reshape(x2, shape=(n, math.prod(shape[1:]), 1))
+    smaller = rows < sought if side == "left" else rows <= sought
+    return xp.reshape(xp.sum(xp.astype(smaller, dtype=int64), axis=(2,), keepdims=False),
+                      shape=shape)  # fmt: skip
+
+
 argsort_ = constant(
     "argsort",
     infer=lambda x, *, axis, descending: Spec(x.shape, int64),
+    batch="axis",
     samples=(
         Sample(((3, 4),), {"axis": 1, "descending": False}),
         Sample(((3, 4),), {"axis": 0, "descending": True}),
@@ -28,6 +44,7 @@ searchsorted_ = constant(
     "searchsorted",
     inputs=("x1", "x2"),
     infer=lambda x1, x2, *, side: Spec(x2.shape, int64),
+    batch=_search_batch,
     samples=(Sample(([-1.0, 0.0, 1.0], (2, 3)), {"side": "left"}),),
     doc="Where to insert to keep order.",
 )
@@ -173,10 +190,20 @@ def isin(x: Any, test_elements: Any) -> Tensor:
 
 @public(samples=(Sample(([0, 2, 2], (3,)), {"minlength": 5}),))
 def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
-    """Count (or add the weights of) each non-negative integer in one-dimensional x."""
+    """Count (or add the weights of) each non-negative integer in one-dimensional x.
+
+    In `vmap` and `compile` the length of the result is `minlength`, and must be given.
+    """
     x = as_tensor(x)
-    largest = int(x.backend.tolist(x.backend.max(x._value, axis=None))) if x.size else -1
-    n = max(minlength, largest + 1)
+    n = _bins(x, minlength)
     v = as_tensor(weights) if weights is not None else FUNCTIONS["ones_like"](x)
     zeros = wrap(x.backend.zeros((n,), dtype=v.dtype, device=x.device))
     return FUNCTIONS["index_add"](zeros, 0, x, v)
+
+
+def _bins(x: Tensor, minlength: int) -> int:
+    """Return how many bins the integers in x need, at least `minlength`."""
+    xp = x.backend
+    if not x.size or (minlength and xp.level):  # not known in a batch, nor in a trace:
+        return minlength  # a larger integer is then an error
+    return max(minlength, int(xp.tolist(xp.max(x._value, axis=None))) + 1)

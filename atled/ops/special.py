@@ -87,6 +87,7 @@ erfinv = elementwise(
     domain=(-0.9, 0.9),
     samples=UNARY,
     reference="scipy.special.erfinv",
+    singular=True,
     doc="Inverse of the error function, on (-1, 1).",
 )
 lgamma = elementwise(
@@ -96,6 +97,7 @@ lgamma = elementwise(
     samples=UNARY,
     reference="scipy.special.gammaln",
     aliases=("gammaln",),
+    singular=True,
     doc="log |Γ(x)|.",
 )
 polygamma_ = elementwise(
@@ -106,6 +108,7 @@ polygamma_ = elementwise(
     door=False,
     reference="reference.polygamma",
     samples=tuple(Sample(((3, 4),), {"n": n}) for n in (0, 1, 2)),
+    singular=True,
     doc="n-th derivative of digamma; for n > 0 on x > 0.",
 )
 sinc_ = elementwise(

@@ -264,10 +264,11 @@ def histc(x: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
         min, max = min - 1, max + 1
     if not -math.inf < min < max < math.inf:
         raise ValueError(f"histc: bounds must be finite and min below max; found {min} and {max}")
-    inside = FUNCTIONS["masked_select"](x, (x >= min) & (x <= max))
-    place = FUNCTIONS["floor"]((inside - min) * (bins / (max - min)))
+    inside = (x >= min) & (x <= max)
+    place = FUNCTIONS["floor"]((FUNCTIONS["where"](inside, x, min) - min) * (bins / (max - min)))
     place = FUNCTIONS["astype"](FUNCTIONS["clip"](place, 0, bins - 1), int64)
-    return FUNCTIONS["astype"](FUNCTIONS["bincount"](place, minlength=bins), x.dtype)
+    counts = FUNCTIONS["bincount"](place, FUNCTIONS["astype"](inside, int64), minlength=bins)
+    return FUNCTIONS["astype"](counts, x.dtype)
 
 
 @public(

@@ -6,6 +6,7 @@ All of it comes down to `scatter_nd_set` and `scatter_nd_add`, whose gradients a
 import math
 from typing import Any
 
+from atled.config import modes
 from atled.core.apply import apply, as_tensor
 from atled.core.kinds import normalize_axes
 from atled.core.op import Sample
@@ -19,11 +20,12 @@ from atled.ops.index import (
     beside,
     fitting,
     getitem,
+    is_everywhere,
     scatter_set_,
     written,
 )
 from atled.ops.select import gather_along
-from atled.ops.shape import moveaxis, narrow, reshape
+from atled.ops.shape import broadcast_to, moveaxis, narrow, reshape
 
 MASK = [[True, False, True], [False, True, True]]
 
@@ -38,12 +40,32 @@ def masked_scatter(x: Any, mask: Any, source: Any) -> Tensor:
     x, mask = FUNCTIONS["broadcast_arrays"](as_tensor(x), as_tensor(mask))
     source = as_tensor(source)
     flat = reshape(fitting(source, x, source.shape, "masked_scatter"), -1)
+    if modes.tracing is not None or mask.backend.level or x.backend.level or flat.backend.level:
+        return _taken_in_order(x, mask, flat)
     (places,) = FUNCTIONS["nonzero"](reshape(mask, -1))
     n = places.size
     if flat.size < n:
-        raise ShapeError(f"masked_scatter: {n} places, but {flat.size} elements")
+        raise ShapeError(_TOO_FEW.format(n, flat.size))
     written = apply(scatter_set_, reshape(x, -1), narrow(flat, 0, 0, n), places)
     return reshape(written, x.shape)
+
+
+_TOO_FEW = "masked_scatter: {} places, but {} elements"
+
+
+def _taken_in_order(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """Return `masked_scatter` where the number of places is not known yet."""
+    number = FUNCTIONS["cumulative_sum"](reshape(mask, -1), axis=0) - 1
+    fits = number < source.size
+    error = ShapeError(_TOO_FEW.format("more", source.size))
+    if modes.tracing is not None:
+        modes.tracing.check(fits, lambda: error)
+    elif not is_everywhere(fits):
+        raise error
+    if not source.size:
+        return x
+    at = FUNCTIONS["clip"](number, 0, source.size - 1)
+    return FUNCTIONS["where"](mask, reshape(FUNCTIONS["take"](source, at), x.shape), x)
 
 
 @public(
@@ -179,9 +201,11 @@ def scatter_reduce(
     along = as_indices(index, x.shape[dim], "scatter_reduce")
     if not along.size:
         return x
-    v = reshape(getitem(v, tuple([slice(0, n) for n in along.shape])), -1)
+    v = getitem(v, tuple([slice(0, n) for n in along.shape]))
     to = _flat_places(x, dim, along)
-    places = FUNCTIONS["unique_values"](to)
+    if modes.tracing is not None or to.backend.level:
+        return _reduced_in_full(x, dim, to, v, reduce, include_self)
+    v, places = reshape(v, -1), FUNCTIONS["unique_values"](to)
     flat, row = reshape(x, -1), FUNCTIONS["searchsorted"](places, to)
     table = _table(v, row, places.size, _neutral(reduce, x))
     if include_self:
@@ -193,6 +217,32 @@ def scatter_reduce(
         y = divide(y, FUNCTIONS["astype"](count, x.dtype))
     y = FUNCTIONS["astype"](y, x.dtype)
     return reshape(apply(scatter_set_, flat, y, places), x.shape)
+
+
+def _reduced_in_full(
+    x: Tensor, dim: int, to: Tensor, v: Tensor, reduce: str, include_self: bool
+) -> Tensor:
+    """Return `scatter_reduce` where the places are not known yet: a row for every element of x.
+
+    An element of src has the column of its position along dim: no two of a row share one.
+    """
+    flat, width = reshape(x, -1), v.shape[dim]
+    shape = [1] * v.ndim
+    shape[dim] = width
+    column = broadcast_to(reshape(FUNCTIONS["arange"](width, device=x.device), shape), v.shape)
+    column, v = reshape(column, -1), reshape(v, -1)
+    blank = FUNCTIONS["full"]((x.size, width), _neutral(reduce, x), dtype=x.dtype, device=x.device)
+    table = apply(scatter_set_, blank, v, to, column)
+    count = FUNCTIONS["zeros"]((x.size,), dtype=int64, device=x.device)
+    count = FUNCTIONS["index_add"](count, 0, to, FUNCTIONS["ones_like"](to))
+    if include_self:
+        table, count = FUNCTIONS["concat"]([reshape(flat, (-1, 1)), table], axis=1), count + 1
+    y = FUNCTIONS["sum" if reduce == "mean" else reduce](table, axis=1)
+    if reduce == "mean":
+        divide = FUNCTIONS["divide" if x.dtype.is_floating_point else "floor_divide"]
+        y = divide(y, FUNCTIONS["astype"](FUNCTIONS["maximum"](count, 1), x.dtype))
+    y = FUNCTIONS["astype"](y, x.dtype)
+    return reshape(FUNCTIONS["where"](count > 0, y, flat), x.shape)
 
 
 def _flat_places(x: Tensor, dim: int, along: Tensor) -> Tensor:

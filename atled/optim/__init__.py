@@ -4,5 +4,6 @@ from atled.optim import lr_scheduler
 from atled.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from atled.optim.adaptive import Adadelta, Adagrad, RMSprop
 from atled.optim.lion import Lion
+from atled.optim.minimization import minimize
 from atled.optim.optimizer import Optimizer
 from atled.optim.sgd import SGD

@@ -70,15 +70,8 @@ def _map(problem: Problem, compiled: Callable[..., Any]) -> Work:
 
 def _hessian(problem: Problem, compiled: Callable[..., Any]) -> Work:
     (value,) = problem.inputs()
-
-    def hessian(x: Any) -> Any:
-        """Differentiate the gradients of n copies of x, the i-th along the i-th direction."""
-        n = x.shape[0]
-        copies = at.broadcast_to(x, (n, n)).detach().requires_grad_()
-        (g,) = at.autograd.grad(models.rosenbrock(copies).sum(), (copies,), create_graph=True)
-        return at.autograd.grad((g * at.eye(n)).sum(), (copies,))
-
-    return _work(compiled(hessian), (at.asarray(value),), _as_arrays)
+    hessian = compiled(at.hessian(models.rosenbrock))
+    return _work(hessian, (at.asarray(value),), lambda h: _as_arrays((h,)))
 
 
 def _recurrence(problem: Problem, compiled: Callable[..., Any]) -> Work:

@@ -5,32 +5,22 @@ from typing import Any
 import pytest
 
 import atled as at
-from atled.core.op import REGISTRY
-from atled.core.surface import COMPOSITES
 from atled.core.tensor import Tensor
 from atled.testing import assert_close
 from atled.tree import flatten
-from tests.exemptions import UNTESTED
-from tests.ops.test_records import _differentiable, _operands, _run
+from tests.ops.subjects import cases, differentiable, operands_of, perform
 
 pytest.importorskip("llvmlite", reason="programs are compiled by llvmlite")
 pytest.importorskip("numpy", reason="programs run on NumPy's arrays")
 pytestmark = pytest.mark.usefixtures("executor")
 
 # What needs values while tracing: the shape of the result, or of something on the way.
-VALUES = {"masked_select", "masked_scatter", "bincount", "histc", "scatter_reduce", "repeat-2"}
+VALUES = {"masked_select", "repeat-2"}
 LIMITS = {at.float32: 2e-5, at.float64: 1e-11}
 
 
 def _cases(known: bool = True) -> list[Any]:
-    subjects = [op for name, op in REGISTRY.items() if name not in UNTESTED]
-    subjects += list(COMPOSITES.values())
-    return [
-        pytest.param(subject, sample, id=f"{subject.name}-{i}")
-        for subject in subjects
-        for i, sample in enumerate(subject.samples)
-        if VALUES.isdisjoint((subject.name, f"{subject.name}-{i}")) == known
-    ]
+    return [case for case in cases() if VALUES.isdisjoint((case.values[0].name, case.id)) == known]
 
 
 def _tensors(nest: Any) -> list[Tensor]:
@@ -57,15 +47,15 @@ def _gradients(function: Any, operands: list[Tensor], order: int) -> Any:
 @pytest.mark.parametrize("dtype", [at.float32, at.float64], ids=lambda d: d.name)
 @pytest.mark.parametrize(("subject", "sample"), _cases())
 def test_compiled_equals_eager(subject: Any, sample: Any, dtype: Any) -> None:
-    operands = _operands(subject, sample, dtype)
+    operands = operands_of(subject, sample, dtype)
 
     def function(*tensors: Tensor) -> Any:
-        return _run(subject, tensors, sample.static)
+        return perform(subject, tensors, sample.static)
 
     compiled = at.compile(function)
     with at.no_grad():
         assert_close(_tensors(compiled(*operands)), _tensors(function(*operands)))
-    if _differentiable(subject):
+    if differentiable(subject):
         limit = LIMITS[dtype]
         assert_close(
             _gradients(compiled, operands, 1), _gradients(function, operands, 1), limit, limit
@@ -75,12 +65,12 @@ def test_compiled_equals_eager(subject: Any, sample: Any, dtype: Any) -> None:
 
 @pytest.mark.parametrize(("subject", "sample"), _cases())
 def test_the_second_derivative_is_compiled_too(subject: Any, sample: Any) -> None:
-    if not _differentiable(subject):
+    if not differentiable(subject):
         pytest.skip("it has no derivative")
-    operands = _operands(subject, sample, at.float64)
+    operands = operands_of(subject, sample, at.float64)
 
     def function(*tensors: Tensor) -> Any:
-        return _run(subject, tensors, sample.static)
+        return perform(subject, tensors, sample.static)
 
     ours = _gradients(at.compile(function), operands, 2)
     assert_close(ours, _gradients(function, operands, 2), 1e-10, 1e-10)
@@ -88,6 +78,6 @@ def test_the_second_derivative_is_compiled_too(subject: Any, sample: Any) -> Non
 
 @pytest.mark.parametrize(("subject", "sample"), _cases(known=False))
 def test_what_needs_values_says_so(subject: Any, sample: Any) -> None:
-    operands = _operands(subject, sample, at.float32)
+    operands = operands_of(subject, sample, at.float32)
     with pytest.raises(at.TraceError, match=r"was asked for|fixed shapes"):
-        at.compile(lambda *tensors: _run(subject, tensors, sample.static))(*operands)
+        at.compile(lambda *tensors: perform(subject, tensors, sample.static))(*operands)

@@ -26,7 +26,7 @@ from tests.compile.programs import (
     traced,
 )
 from tests.compile.test_records import _cases
-from tests.ops.test_records import _differentiable, _operands, _run
+from tests.ops.subjects import differentiable, operands_of, perform
 
 of = Value.of
 X = leaf(np.zeros((3, 4), np.float32))
@@ -48,12 +48,12 @@ def becomes(value: Value, expected: Value) -> bool:
 
 @pytest.mark.parametrize(("subject", "sample"), _cases())
 def test_graphs_of_all_operations_are_well_formed(subject: Any, sample: Any) -> None:
-    operands = _operands(subject, sample, at.float32)
-    if _differentiable(subject):
+    operands = operands_of(subject, sample, at.float32)
+    if differentiable(subject):
         operands = tensors(*[x.numpy() for x in operands])
 
     def function(*xs: Any) -> Any:
-        results = _run(subject, xs, sample.static)
+        results = perform(subject, xs, sample.static)
         results = list(results) if isinstance(results, (tuple, list)) else [results]
         ends = [y.sum() for y in results if y.requires_grad]
         wanted = [x for x in xs if x.requires_grad]

@@ -85,7 +85,7 @@ RECIPES: dict[str, tuple[Any, Callable[..., Any]]] = {
     "linalg.tensordot": (X, lambda f, t: f(t, X, axes=2)),
     "linalg.multi_dot": (X, lambda f, t: f([t, X.T, t])),
     "linalg.matrix_power": (S, lambda f, t: f(t, 3)),
-    "linalg.cholesky": (S @ S.T, lambda f, t: f(t)),
+    "linalg.cholesky": (S, lambda f, t: f(t @ t.T)),  # of a symmetric matrix, however it moves
     "linalg.solve": (S, lambda f, t: f(t, V[:3])),
     "linalg.lstsq": (S, lambda f, t: f(t, V[:3])),
     "linalg.tensorinv": (S, lambda f, t: f(t, 1)),

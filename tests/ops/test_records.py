@@ -5,76 +5,15 @@ of derivative at first and second order against central differences, every backe
 """
 
 import importlib
-import random
 from typing import Any
 
 import pytest
 
 import atled as at
-from atled.core.apply import apply
-from atled.core.op import REGISTRY, Absent, Op, Sample, Spec
-from atled.core.surface import COMPOSITES
-from atled.core.tensor import Tensor
+from atled.core.op import REGISTRY, Absent, Sample, Spec
 from atled.testing import assert_close, check_grads
 from tests.exemptions import UNTESTED
-
-# Functions that take arrays under other names than their first ones, or as one sequence.
-NAMES: dict[str, tuple[str, ...]] = {
-    "gather": ("x", "index"),
-    "scatter": ("x", "index", "src"),
-    "scatter_add": ("x", "index", "src"),
-    "scatter_reduce": ("x", "index", "src"),
-    "index_add": ("x", "index", "source"),
-    "index_copy": ("x", "index", "source"),
-    "index_fill": ("x", "index", "value"),
-    "index_put": ("x", "values"),
-}
-SEQUENCES = {"concat", "stack", "hstack", "vstack", "dstack", "column_stack"}
-Subject = Any  # an Op or a Composite
-
-
-def _cases(composites: bool = True) -> list[Any]:
-    subjects: list[Any] = [op for name, op in REGISTRY.items() if name not in UNTESTED]
-    subjects += list(COMPOSITES.values()) if composites else []
-    return [
-        pytest.param(subject, sample, id=f"{subject.name}-{i}")
-        for subject in subjects
-        for i, sample in enumerate(subject.samples)
-    ]
-
-
-def _operands(subject: Subject, sample: Sample, dtype: Any = at.float64) -> list[Tensor]:
-    """Make a sample's operands: random in the domain for a shape, as given for a list."""
-    dice = random.Random(subject.name)
-    low, high = sample.domain or subject.domain
-    made = []
-    for operand in sample.operands:
-        if isinstance(operand, tuple):
-            size = 1
-            for n in operand:
-                size *= n
-            values = [dice.uniform(low, high) for _ in range(size)]
-            made.append(at.reshape(at.tensor(values, dtype=dtype), operand))
-        else:
-            t = at.tensor(operand)
-            made.append(t.astype(dtype) if t.dtype.is_floating_point else t)
-    return made
-
-
-def _run(subject: Subject, operands: Any, static: Any) -> Any:
-    if isinstance(subject, Op):
-        return apply(subject, *operands, **static)
-    if subject.name in SEQUENCES:
-        return subject.function(list(operands), **static)
-    if subject.name in NAMES:
-        return subject.function(**dict(zip(NAMES[subject.name], operands, strict=True)), **static)
-    if "equation" in static:
-        return subject.function(static["equation"], *operands)
-    return subject.function(*operands, **static)
-
-
-def _differentiable(subject: Subject) -> bool:
-    return not isinstance(subject, Op) or not isinstance(subject.derivative, Absent)
+from tests.ops.subjects import Subject, cases, differentiable, operands_of, perform
 
 
 def _reference(subject: Subject) -> Any:
@@ -86,15 +25,15 @@ def _reference(subject: Subject) -> Any:
 
 def _of_several(subject: Subject, sample: Sample) -> bool:
     """Say whether a sample has several operands that may have a gradient (not nested lists)."""
-    return _differentiable(subject) and sum(isinstance(o, tuple) for o in sample.operands) > 1
+    return differentiable(subject) and sum(isinstance(o, tuple) for o in sample.operands) > 1
 
 
-@pytest.mark.parametrize(("subject", "sample"), _cases())
+@pytest.mark.parametrize(("subject", "sample"), cases())
 def test_forward_equals_reference(subject: Subject, sample: Sample, backend: str) -> None:
     pytest.importorskip("numpy", reason="the reference implementations are NumPy's")
     pytest.importorskip("scipy", reason="the reference implementations are SciPy's")
-    operands = _operands(subject, sample)
-    y = _run(subject, operands, sample.static)
+    operands = operands_of(subject, sample)
+    y = perform(subject, operands, sample.static)
     static = {k: tuple(v) if isinstance(v, list) else v for k, v in sample.static.items()}
     expected = _reference(subject)(*[x.numpy() for x in operands], **static)
     results, references = (y, expected) if isinstance(y, (tuple, list)) else ((y,), (expected,))
@@ -103,12 +42,12 @@ def test_forward_equals_reference(subject: Subject, sample: Sample, backend: str
         assert_close(result, at.tensor(reference.astype(result.dtype.name)), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("subject", "sample"), _cases(composites=False))
+@pytest.mark.parametrize(("subject", "sample"), cases(composites=False))
 def test_inferred_equals_real(subject: Subject, sample: Sample, backend: str) -> None:
     for dtype in (at.float64, at.float32):
         if dtype in at.current_backend().dtypes:
-            operands = _operands(subject, sample, dtype)
-            real = _run(subject, operands, sample.static)
+            operands = operands_of(subject, sample, dtype)
+            real = perform(subject, operands, sample.static)
             specs = [Spec(x.shape, x.dtype) for x in operands]
             found = (
                 tuple([Spec(y.shape, y.dtype) for y in real])
@@ -118,25 +57,25 @@ def test_inferred_equals_real(subject: Subject, sample: Sample, backend: str) ->
             assert subject.infer(*specs, **sample.static) == found
 
 
-@pytest.mark.parametrize(("subject", "sample"), _cases())
+@pytest.mark.parametrize(("subject", "sample"), cases())
 def test_derivatives_equal_differences(subject: Subject, sample: Sample, backend: str) -> None:
-    operands = _operands(subject, sample)
-    if not _differentiable(subject):
+    operands = operands_of(subject, sample)
+    if not differentiable(subject):
         assert subject.derivative.reason
         x = [t.requires_grad_() if t.dtype.is_floating_point else t for t in operands]
-        assert not _run(subject, x, sample.static).requires_grad
+        assert not perform(subject, x, sample.static).requires_grad
         return
-    check_grads(lambda *xs: _run(subject, xs, sample.static), operands, order=2)
+    check_grads(lambda *xs: perform(subject, xs, sample.static), operands, order=2)
 
 
 @pytest.mark.parametrize(
-    ("subject", "sample"), [case for case in _cases() if _of_several(*case.values)]
+    ("subject", "sample"), [case for case in cases() if _of_several(*case.values)]
 )
 def test_each_operand_alone_has_the_same_gradient(
     subject: Subject, sample: Sample, backend: str
 ) -> None:
     """The tape keeps less for fewer operands: each choice must keep what its rules read."""
-    operands = _operands(subject, sample)
+    operands = operands_of(subject, sample)
     floats = [i for i, x in enumerate(operands) if x.dtype.is_floating_point]
     together = _gradients(subject, operands, sample.static, floats)
     for i in floats:
@@ -148,7 +87,7 @@ def test_each_operand_alone_has_the_same_gradient(
 
 def _gradients(subject: Subject, operands: Any, static: Any, wanted: list[int]) -> Any:
     xs = [x.detach().requires_grad_() if i in wanted else x for i, x in enumerate(operands)]
-    y = _run(subject, xs, static)
+    y = perform(subject, xs, static)
     for n, part in enumerate(y if isinstance(y, (tuple, list)) else [y]):
         if part.requires_grad:
             weights = at.reshape(at.arange(part.size, dtype=at.float64) + n + 1, part.shape)

@@ -14,7 +14,7 @@ The files, each of which imports only files before it:
 6. `unary`, `binary`, `choose`: elementwise functions; `where` and `astype`.
 7. `reduce`, `order`: reductions and running totals; sorting and searching.
 8. `index`: gathering and scattering.
-9. `contract`: the matrix product.
+9. `contract`, `linear`: the matrix product; factorisations and what is solved by them.
 10. `create`, `border`: constants and ranges; arrays from and to the world outside.
 
 Read `layout` and `array` first, then `binary`.
@@ -32,6 +32,7 @@ from atled.backends.python import (
     contract,
     create,
     index,
+    linear,
     movement,
     order,
     reduce,
@@ -42,7 +43,7 @@ from atled.dtypes import DType, bool_, float64, int64
 
 __all__ = ["Array", "PythonBackend", "backend"]
 
-_ROOMS = (binary, choose, contract, index, movement, order, reduce, unary)
+_ROOMS = (binary, choose, contract, index, linear, movement, order, reduce, unary)
 FUNCTIONS.update((name, getattr(room, name)) for room in _ROOMS for name in room.__all__)
 
 Shape = int | tuple[int, ...]

@@ -60,7 +60,7 @@ def matmul(a: Array, b: Array) -> Array:
     product = _long if length > _SHORT else _short
     values: list[Any] = []
     for rows, others in zip(
-        _matrices(a, stack), _matrices(b.mT if product is _long else b, stack), strict=True
+        matrices(a, stack), matrices(b.mT if product is _long else b, stack), strict=True
     ):
         values += product(rows, others)
     if dtype is int64:
@@ -68,7 +68,7 @@ def matmul(a: Array, b: Array) -> Array:
     return Array(array(CODES[dtype], values), shape, dtype)
 
 
-def _matrices(x: Array, stack: Shape) -> Iterator[Rows]:
+def matrices(x: Array, stack: Shape) -> Iterator[Rows]:
     """Yield the matrices of x, its leading axes broadcast to `stack`, as lists of rows."""
     n, m = x.shape[-2:]
     values: list[Any] = broadcast_to(x, (*stack, n, m)).flat().tolist()

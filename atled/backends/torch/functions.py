@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from atled.backends.protocol import Backend
+from atled.backends.singular import not_positive, singular
 from atled.backends.torch.border import TorchBorder
 from atled.dtypes import bool_, int64
 from atled.errors import ShapeError
@@ -315,6 +316,68 @@ class TorchBackend(TorchBorder):
 
     def scatter_nd_set(self, x: Any, v: Any, *indices: Any) -> Any:
         return torch.index_put(x, [i.long() for i in indices], v)
+
+    # -- linear algebra ------------------------------------------------------------------------
+
+    def cholesky(self, x: Any) -> Any:
+        y, failed = torch.linalg.cholesky_ex(0.5 * (x + x.mT))
+        if torch.any(failed):
+            at = torch.nonzero(failed)[0].tolist()
+            raise not_positive(at, int(failed[tuple(at)]))
+        return y
+
+    def lu(self, x: Any, *, needed_by: str) -> Any:
+        n = x.shape[-1]
+        packed, swaps, _ = torch.linalg.lu_factor_ex(x)
+        if needed_by:
+            zeros = torch.nonzero(torch.diagonal(packed, dim1=-2, dim2=-1) == 0)
+            if len(zeros):
+                raise singular(needed_by, zeros[0].tolist(), n)
+        rows, _, _ = torch.lu_unpack(packed, swaps, unpack_data=False)
+        p = torch.arange(n, dtype=x.dtype, device=x.device) @ rows
+        return packed, p.to(torch.int64)[..., None]
+
+    def permute_rows(self, x: Any, p: Any, *, inverse: bool) -> Any:
+        order = torch.argsort(p, dim=-2) if inverse else p
+        stack = torch.broadcast_shapes(x.shape[:-2], p.shape[:-2])
+        shape = (*stack, *x.shape[-2:])
+        return torch.gather(x.expand(shape), -2, order.expand(shape))
+
+    def triangular_solve(
+        self, a: Any, b: Any, *, lower: bool, unit_diagonal: bool, transposed: bool
+    ) -> Any:
+        return torch.linalg.solve_triangular(
+            a.mT if transposed else a, b, upper=lower == transposed, unitriangular=unit_diagonal
+        )
+
+    def det(self, x: Any) -> Any:
+        return torch.linalg.det(x)
+
+    def slogdet(self, x: Any) -> Any:
+        return tuple(torch.linalg.slogdet(x))
+
+    def cofactor(self, x: Any) -> Any:
+        """Return det(x) x⁻ᵀ; where det(x) is 0, or overflows, by the singular values of x.
+
+        For x = U S Vᵀ it is det U det V · U C Vᵀ, C the diagonal of the products of the others.
+        """
+        n = x.shape[-1]
+        one = torch.eye(n, dtype=x.dtype, device=x.device)
+        packed, swaps, _ = torch.linalg.lu_factor_ex(x)
+        moved = swaps != torch.arange(1, n + 1, device=x.device)
+        sign = 1 - 2 * (moved.sum(-1) % 2)
+        whole = sign * torch.diagonal(packed, dim1=-2, dim2=-1).prod(-1)
+        if torch.all((whole != 0) & torch.isfinite(whole)):
+            y = torch.linalg.lu_solve(packed, swaps, one.expand(x.shape), adjoint=True)
+            y = whole[..., None, None] * y
+            if torch.all(torch.isfinite(y)):
+                return y
+        unknown = ~torch.isfinite(x).all(-1, True).all(-2, True)
+        u, s, v = torch.linalg.svd(torch.where(unknown, 0, x))
+        others = torch.where(one == 1, 1, s[..., None, :]).prod(-1)
+        sign = torch.linalg.det(u) * torch.linalg.det(v)
+        y = sign[..., None, None] * u * others[..., None, :] @ v
+        return torch.where(unknown, math.nan, y)
 
     # -- sorting -------------------------------------------------------------------------------
 

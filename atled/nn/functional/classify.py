@@ -187,13 +187,13 @@ def _kept(target: Tensor, ignore_index: int, classes: int, name: str) -> Tensor 
             lambda: IndexingError(f"{name}: a class is not in [0, {classes})"),
         )
         return counted
-    low, high = (int(xp.tolist(f(value, axis=None))) for f in (xp.min, xp.max))
+    low, high = xp.extent(value)
     if not low <= ignore_index <= high:
         kept = None
     else:
         kept = wrap(value != ignore_index)
         counted = xp.where(kept._value, value, 0)
-        low, high = (int(xp.tolist(f(counted, axis=None))) for f in (xp.min, xp.max))
+        low, high = xp.extent(counted)
     if low < 0 or high >= classes:
         raise IndexingError(
             f"{name}: class {low if low < 0 else high} is not in [0, {classes}), the input's "

@@ -83,7 +83,7 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
         )  # fmt: skip
     if modes.tracing is not None:
         modes.tracing.check(places >= 0, lambda: IndexingError("embedding: an index is negative"))
-    elif places.size and (low := at.min(places).item()) < 0:
+    elif places.size and (low := places.backend.extent(places._value)[0]) < 0:
         raise IndexingError(f"embedding: index {low} is negative")
     rows = at.take(weight, places, axis=0)
     if padding_idx is None:

@@ -144,7 +144,7 @@ def _check_probabilities(p: Tensor) -> None:
         )
     elif p.size:
         xp, value = p.backend, p._value
-        low, high = (float(xp.tolist(f(value, axis=None))) for f in (xp.min, xp.max))
+        low, high = xp.extent(value)
         if low < 0 or high > 1:
             raise ValueError(located(
                 f"binary_cross_entropy: probabilities lie in [0, 1]; found {low:g} to {high:g}: "

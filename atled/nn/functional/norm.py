@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from atled import functions as at
+from atled.config import modes
 from atled.core.apply import replace
+from atled.core.batch import present
 from atled.core.tensor import Tensor
-from atled.errors import ShapeError
+from atled.errors import ShapeError, TransformError
 
 __all__ = [
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "normalize",
@@ -76,9 +78,36 @@ def _scaled(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 
 def _track(running: Tensor | None, found: Tensor, momentum: float) -> None:
-    if running is not None:
+    """Move a running statistic towards what was found, as a value: no derivative passes it."""
+    if running is not None and not is_repeated():
         value = at.reshape(found.detach(), running.shape)
-        replace(running, (1 - momentum) * running + momentum * value)
+        replace(running, (1 - momentum) * running.detach() + momentum * value)
+
+
+def is_repeated() -> bool:
+    """Say whether a checkpoint runs a layer again, which has seen this batch in its first run."""
+    now = modes.recomputing
+    if modes.tracing is not None:
+        modes.tracing.guard(lambda: modes.recomputing is now, "recomputing")
+    return now
+
+
+def refuse_batched(name: str, input: Tensor, running: Tensor | None) -> None:
+    """Refuse to keep statistics of the examples of a `vmap` in one buffer for all of them.
+
+    Raises:
+        TransformError: the input is batched and the running statistics are not.
+    """
+    if running is None:
+        return
+    found = present(input._value) - present(running._value)
+    for batch in sorted(found, key=lambda batch: batch.number):
+        raise TransformError(
+            f"{name} in training mode inside {batch.name}: its running statistics would be other "
+            f"ones for each of {batch.size} examples, and there is one buffer for all. Make the "
+            "layer with track_running_stats=False, call eval() on it, or map over its buffers too "
+            "(at.nn.functional_call)"
+        )
 
 
 def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None,
@@ -107,6 +136,7 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
         raise ShapeError(
             f"batch_norm: training needs more than one value per channel; found {input.shape}"
         )  # fmt: skip
+    refuse_batched("batch_norm", input, running_mean)
     axes = (0, *range(2, input.ndim))
     y, mean, variance = _standardized(input, axes, eps)
     _track(running_mean, mean, momentum)
@@ -133,6 +163,7 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None,
             f"instance_norm: (N, C, L, ...) with more than one value per channel is needed; "
             f"found {input.shape}"
         )  # fmt: skip
+    refuse_batched("instance_norm", input, running_mean)
     y, mean, variance = _standardized(input, tuple(range(2, input.ndim)), eps)
     _track(running_mean, at.mean(mean, axis=0), momentum)
     _track(running_var, at.mean(variance, axis=0) * (count / (count - 1)), momentum)
