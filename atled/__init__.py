@@ -414,11 +414,14 @@ __version__ = "0.1.0"
 newaxis = None
 
 if _TYPE_CHECKING:
-    from atled import data, inspect, io, linalg, nn, optim, testing
+    from atled import data, inspect, io, klong, linalg, nn, optim, testing
     from atled.compile.function import compile, get_num_threads, set_num_threads
+    from atled.klong import KlongInterpreter
 
 # Rooms that are imported when they are first named: a third of the time of `import atled`.
-_ROOMS = frozenset({"compile", "data", "inspect", "io", "linalg", "nn", "optim", "testing"})
+_ROOMS = frozenset(
+    {"compile", "data", "inspect", "io", "klong", "linalg", "nn", "optim", "testing"}
+)
 
 
 # Functions that come with one of them.
@@ -430,4 +433,6 @@ def __getattr__(name: str) -> object:
         return _import_module(f"atled.{name}")
     if name in _OF_COMPILE:
         return getattr(_import_module("atled.compile"), name)
+    if name == "KlongInterpreter":
+        return _import_module("atled.klong").KlongInterpreter
     raise AttributeError(f"module 'atled' has no attribute {name!r}")

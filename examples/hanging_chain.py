@@ -88,7 +88,7 @@ def plot(path: str, angles: np.ndarray, forces: np.ndarray) -> None:
     axes.plot(*np.array([[0, 0], END]).T, "ks", ms=7, zorder=5)
     axes.set(xlabel="x / m", ylabel="y / m", aspect="equal", xlim=(-0.2, 2.5), ylim=(-1.25, 1.25))
     axes.set_title(
-        "The force that holds the end (arrow) is given as a length of chain of that weight",
+        "held by: the force on the end (arrows), as a length of chain",
         fontsize=10,
     )
     axes.legend(loc="upper left", frameon=False)

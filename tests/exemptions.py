@@ -8,7 +8,18 @@ UNTESTED = {
     "random_bits": "tests/ops/test_random.py has it, against published answers",
 }
 
-# What `vmap` cannot do, by name of the subject or of its case, and what the error says.
-UNBATCHED: dict[str, str] = {
-    "masked_select": "how many elements are nonzero differs between the examples",
+# What `vmap` cannot do, and what its error says.
+UNBATCHED = {"masked_select": "how many elements are nonzero differs between the examples"}
+
+# What `vmap` does one matrix after another: LAPACK takes no stacks, and SciPy loops over them.
+LOOPED = {
+    "triangular_solve",
+    "lu",
+    "cofactor",
+    "cholesky_solve",
+    "linalg.solve",
+    "linalg.inv",
+    "linalg.solve_triangular",
+    "linalg.lu",
+    "linalg.lu_factor",
 }

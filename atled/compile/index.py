@@ -44,12 +44,18 @@ class Unaligned(Exception):
 
 
 class Affine:
-    """constant + Σ coefficient · variable."""
+    """constant + Σ coefficient · variable.
 
-    __slots__ = ("constant", "terms")
+    Attributes:
+        parts: where it was made of an index, axis by axis, that and the shape; else None. Behind a
+            guard an index may lie outside of its axes, and then cannot be found by division.
+    """
+
+    __slots__ = ("constant", "parts", "terms")
 
     def __init__(self, constant: int = 0, terms: dict[Var, int] | None = None) -> None:
         self.constant, self.terms = constant, terms or {}
+        self.parts: tuple[Index, Sequence[int]] | None = None
 
     @classmethod
     def of(cls, var: Var) -> "Affine":
@@ -146,7 +152,9 @@ def linearised(index: Index, shape: Sequence[int]) -> Affine:
     total = ZERO
     for i, stride in zip(index, strides_of(shape), strict=True):
         total = total + i * stride
-    return total
+    found = Affine(total.constant, total.terms)
+    found.parts = index, shape
+    return found
 
 
 def delinearised(place: Affine, shape: Sequence[int]) -> Index:
@@ -155,6 +163,8 @@ def delinearised(place: Affine, shape: Sequence[int]) -> Index:
     Raises:
         Split, Unaligned: see `Affine.divided`.
     """
+    if place.parts is not None and place.parts[1] == shape:
+        return place.parts[0]
     out = []
     for n, stride in zip(shape, strides_of(shape), strict=True):
         if n == 1:

@@ -74,7 +74,14 @@ def chosen(name: str) -> BatchingRule:
     """Return the rule of `argmax` and `argmin`: over all axes, an example is one row."""
 
     def rule(
-        xp: Any, n: int, mapped: Sequence[bool], /, x: Any, *, axis: Any = None, keepdims: bool = False
+        xp: Any,
+        n: int,
+        mapped: Sequence[bool],
+        /,
+        x: Any,
+        *,
+        axis: Any = None,
+        keepdims: bool = False,
     ) -> Any:
         if axis is not None:
             axis = axis if isinstance(axis, int) else axis[0]

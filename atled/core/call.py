@@ -20,10 +20,11 @@ from weakref import ref
 from atled.config import modes
 from atled.core.apply import apply, as_tensor, port_of
 from atled.core.autograd import TENSORS
-from atled.core.batch import Batch, present, spread
+from atled.core.batch import Batch, Batched, present, spread
 from atled.core.mode import enable_grad, no_grad
 from atled.core.run import Run
-from atled.core.tape import Node, outside
+from atled.core.surface import FUNCTIONS
+from atled.core.tape import Node, ancestors, outside
 from atled.core.tensor import Tensor, wrap
 from atled.errors import GradError, ShapeError
 from atled.tree import LEAF, Structure, flatten, unflatten
@@ -38,6 +39,7 @@ __all__ = [
     "refuse_captured",
     "result_node",
     "watched",
+    "whole",
 ]
 
 
@@ -66,20 +68,22 @@ class Place:
 
     __slots__ = ("batches", "device", "dtype", "shape", "xp")
 
-    def __init__(self, t: Tensor) -> None:
-        self.shape, self.dtype, self.batches = t.shape, t.dtype, present(t._value)
-        self.xp = t.backend
-        traced = getattr(self.xp, "base", self.xp).level
-        self.device = None if traced else t.device
+    def __init__(self, t: Tensor, batches: frozenset[Batch]) -> None:
+        self.xp = xp = t.backend
+        value, base = t._value, xp.base if xp.level > 1 else xp
+        self.shape, self.dtype, self.batches = tuple(value.shape), xp.dtype_of(value), batches
+        self.device = None if base.level else xp.device_of(value)
 
-    def zeros(self, also: Iterable[Batch] = ()) -> Tensor:
+    def zeros(self, also: frozenset[Batch] = frozenset()) -> Tensor:
         """Return zeros that live in the same batches, and in those of `also`."""
         value = self.xp.zeros(self.shape, dtype=self.dtype, device=self.device)
-        return within(wrap(value), self.batches.union(also))
+        return within(wrap(value), self.batches | also)
 
 
-def within(t: Tensor, batches: Iterable[Batch]) -> Tensor:
+def within(t: Tensor, batches: frozenset[Batch]) -> Tensor:
     """Return a Tensor taken into the batches that it does not live in yet."""
+    if not batches:
+        return t
     for batch in sorted(set(batches) - present(t._value), key=_number):
         t = apply(spread, t, batch=batch)
     return t
@@ -136,6 +140,7 @@ def record(owner: Owner, given: Given, results: Sequence[Tensor], saved: Any) ->
     values = [within(wrap(y._value), given.every) for y in results]
     derivative = CallDerivative(owner, given, values)
     parents = tuple([x._node for x in given.tensors])
+    given.tensors = []  # a tape keeps values, not the Tensors that its user holds
     xp = values[0].backend
     if len(values) == 1:
         y = values[0]._value
@@ -168,11 +173,11 @@ class CallDerivative:
     names = ()
 
     def __init__(self, owner: Owner, given: "Given", results: Sequence[Tensor]) -> None:
-        tracked = given.tensors
-        self.op, self.positions, self.shown = owner, tuple(range(len(tracked))), given.tracked
+        self.op, self.shown = owner, given.tracked
+        self.positions = tuple(range(len(given.tracked)))
         self.ports: dict[int, ref[Node]] = {}  # of several results: their nodes, while they live
-        self.inputs = [Place(x) for x in tracked]
-        self.results = [Place(y) for y in results]
+        self.inputs = [Place(x, given.every) for x in given.tensors]
+        self.results = [Place(y, given.every) for y in results]
         self.floating = [i for i, r in enumerate(self.results) if r.dtype.is_floating_point]
 
     def lifted(self, node: Node, lift: Any) -> Any:
@@ -189,9 +194,9 @@ class CallDerivative:
                 parts = self._pulled(known, gs)
             else:
                 parts = self._transposed(
-                    lambda ts: [self._pushed(known, ts)[i] for i in self.floating],
+                    lambda ts: self._floating(self._pushed(known, ts)),
                     self.inputs,
-                    [gs[i] for i in self.floating],
+                    self._floating(gs),
                 )
         return [_raw(part) for part in parts] if raw else parts
 
@@ -205,12 +210,15 @@ class CallDerivative:
             else:
                 of_floating = self._transposed(
                     lambda gs: self._pulled(known, self._among_results(gs)),
-                    [self.results[i] for i in self.floating],
+                    self._floating(self.results),
                     ts,
                 )
                 found = self._among_results(of_floating)
         out = [_raw(t) for t in found] if raw else found
         return out[0] if node.shape is not None else out
+
+    def _floating(self, of_results: Sequence[Any]) -> list[Any]:
+        return [of_results[i] for i in self.floating]
 
     def _among_results(self, floating: Sequence[Any]) -> list[Any]:
         out: list[Any] = [None] * len(self.results)
@@ -229,8 +237,29 @@ class CallDerivative:
             kept.extend(g for t, g in zip(out, given, strict=True) if t is not None)
             return [t for t in out if t is not None]
 
-        run = Run(self.op.name, run_rule, [place.zeros(also) for place in places], None)
+        zeros = [place.zeros(also) for place in places]
+        run = Run(self.op.name, run_rule, zeros, None)
+        lost = [i for i, t in enumerate(run.outputs) if not _reaches(t, run)]
+        if lost:
+            self._refuse_lost(linear, zeros, lost)
         return run.pull(kept)
+
+    def _refuse_lost(self, linear: Callable[[Any], Any], zeros: Any, lost: list[int]) -> None:
+        """Raise if parts of a rule's result are not connected to what it maps, yet depend on it.
+
+        They would be a zero derivative, in silence. A map that is zero is zero on ones, too.
+        """
+        with no_grad():
+            found = [t for t in linear([z + 1 for z in zeros]) if t is not None]
+        for i in lost:
+            value = whole(found[i])
+            if not value.backend.level and bool(FUNCTIONS["any"](value != 0)):
+                raise GradError(
+                    f"{self.op.name}: its rule takes the values out of what it maps (detach(), "
+                    "item(), numpy()), so that it has no transpose, which the other mode needs; "
+                    "write it with Tensors alone, or give a rule for that mode too (a Function's "
+                    "jvp)"
+                )
 
     def _pulled(self, known: Any, gs: list[Any]) -> list[Any]:
         full = [p.zeros() if g is None else g for g, p in zip(gs, self.results, strict=True)]
@@ -261,6 +290,19 @@ class CallDerivative:
                 )
             out.append(as_tensor(t, dtype=place.dtype))
         return out
+
+
+def _reaches(t: Tensor, run: Run) -> bool:
+    """Say whether a result depends on the variables of its run."""
+    return t._node is not None and not set(run.nodes).isdisjoint(ancestors([t._node], run.since))
+
+
+def whole(t: Tensor) -> Tensor:
+    """Return the array of all examples of a batched Tensor, as a constant."""
+    value = t._value
+    while isinstance(value, Batched):
+        value = value.value
+    return wrap(value)
 
 
 def _tensor(x: Any) -> Any:

@@ -19,10 +19,10 @@ from typing import Any
 
 from atled.backends.protocol import NAMESPACES
 from atled.config import modes, settings
+from atled.core.apply import port_of
 from atled.core.autograd import TENSORS
 from atled.core.batch import batched
 from atled.core.mode import enable_grad
-from atled.core.apply import port_of
 from atled.core.tape import Leaf, Node, _AgainError, push_tangents, walk_back
 from atled.core.tensor import Tensor, lift, wrap
 from atled.core.vmap import called
@@ -234,8 +234,7 @@ class _Segment:
                 raise self._differs(f"result {i} does not depend on its arguments any more")
             if y.shape != shape or y.dtype is not dtype:
                 raise self._differs(
-                    f"result {i} is {y.dtype.name}{list(y.shape)}, it was "
-                    f"{dtype.name}{list(shape)}"
+                    f"result {i} is {y.dtype.name}{list(y.shape)}, it was {dtype.name}{list(shape)}"
                 )
             nodes.append(y._node)
         return nodes

@@ -75,6 +75,9 @@ class _Custom:
             return result
         return self._recorded(fixed, given)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
     def _defined(self) -> bool:
         raise NotImplementedError
 
@@ -168,6 +171,11 @@ class custom_vjp(_Custom):
 
     def _defined(self) -> bool:
         return self.bwd is not None
+
+    @property
+    def shown(self) -> str:
+        """What `atled.inspect` shows of the rule."""
+        return f"{self.name}: {called(self.bwd)}"
 
     def forward(self, fixed: Sequence[Any], args: Sequence[Any]) -> tuple[Any, Any]:
         """Call fwd.
@@ -349,6 +357,11 @@ class custom_jvp(_Custom):
 
     def _defined(self) -> bool:
         return self.rule is not None
+
+    @property
+    def shown(self) -> str:
+        """What `atled.inspect` shows of the rule."""
+        return f"{self.name}: {called(self.rule)}, transposed"
 
     def _recorded(self, fixed: list[Any], given: Given) -> Any:
         result = self.function(*self._merged(fixed, given.nested()))

@@ -85,6 +85,7 @@ class _Rules:
     def __init__(self, function: "type[Function]") -> None:
         self.function = function
         self.name, self.aliases = function.name, function.aliases
+        self.__name__, self.backward = function.__name__, function.backward  # for `inspect`
         # Without a rule of its own, forward mode is the transpose of backward.
         self.pushes = function.jvp is not Function.jvp
 

@@ -19,7 +19,7 @@ from atled.backends.protocol import default_dtype
 from atled.config import modes
 from atled.core.apply import apply, as_tensor
 from atled.core.batch import Batch, Batched, enter
-from atled.core.call import Given, record, refuse_captured, result_node
+from atled.core.call import Given, record, refuse_captured, result_node, whole
 from atled.core.jacobian import jacobian
 from atled.core.mode import no_grad
 from atled.core.op import REGISTRY
@@ -177,11 +177,15 @@ class _Implicit:
 
     aliases: tuple[str, ...] = ()
     pulls = pushes = True
+    shown = "θ̄ = -(∂r/∂θ)ᵀ (∂r/∂x)⁻ᵀ x̄"  # as the rule, by `atled.inspect`
 
     def __init__(self, solver: Any, residual: Any, solve: Any, tolerance: float | None) -> None:
         self.solver, self.function, self.solve, self.tolerance = solver, residual, solve, tolerance
         self.name = self.__name__ = f"implicit({called(solver)})"
         self.__doc__ = solver.__doc__
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if any(isinstance(x, Tensor) and x._node is not None for x in flatten(options)[0]):
@@ -266,7 +270,7 @@ class _Implicit:
             )
         for r, x in zip(found, xs, strict=True):
             if r.size and self.tolerance != float("inf"):
-                self._check_norm(_whole(r), _whole(x), x.dtype)
+                self._check_norm(whole(r), whole(x), x.dtype)
 
     def _check_norm(self, r: Tensor, x: Tensor, dtype: Any) -> None:
         tolerance = self.tolerance
@@ -379,14 +383,6 @@ def _example(x: Any, batch: Batch, i: int) -> Any:
         return x
     value = wrap(x._value.value)
     return value[i] if x._value.mapped else value
-
-
-def _whole(t: Tensor) -> Tensor:
-    """Return the array of all examples of a batched Tensor, as a constant."""
-    value = t._value
-    while isinstance(value, Batched):
-        value = value.value
-    return wrap(value)
 
 
 def _largest(t: Tensor) -> Tensor:

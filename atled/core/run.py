@@ -81,7 +81,8 @@ class Run:
             result, self.aux = result
         leaves, self.structure = flatten(result)
         self.outputs = [self._as_output(y) for y in leaves]
-        self.connected = recording and self._outside(self.outputs)
+        self._apart = not self._outside(self.outputs)
+        self.connected = recording and not self._apart
 
     def _vary(self, args: Sequence[Any], argnums: Argnums | None) -> list[Any]:
         """Return the arguments with variables in place of what is differentiated."""
@@ -171,6 +172,9 @@ class Run:
 
     def result(self) -> Any:
         """Return the function's result, as `returned`."""
+        if self._apart:
+            own = [y if y._node is None else wrap(y._value) for y in self.outputs]
+            return unflatten(self.structure, own)
         return self.returned(unflatten(self.structure, list(self.outputs)))
 
     def like_inputs(self, leaves: Sequence[Any]) -> Any:

@@ -49,8 +49,7 @@ def value_and_grad(
     @wraps(function, assigned=_COPIED)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         run = Run(name, function, args, argnums, has_aux, kwargs)
-        y = run.scalar()
-        gradient = run.like_inputs(run.pull([TENSORS.ones_like(y)]))
+        gradient = _gradient(run)
         value = run.result()
         return ((value, run.returned(run.aux)), gradient) if has_aux else (value, gradient)
 
@@ -73,14 +72,20 @@ def grad(
         >>> at.grad(at.grad(lambda x: x**3))(2.0)
         tensor(12.)
     """
-    both = value_and_grad(function, argnums, has_aux)
+    name = f"grad({called(function)})"
 
     @wraps(function, assigned=_COPIED)
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        value, found = both(*args, **kwargs)
-        return (found, value[1]) if has_aux else found
+        run = Run(name, function, args, argnums, has_aux, kwargs)
+        found = _gradient(run)
+        return (found, run.returned(run.aux)) if has_aux else found
 
     return gradient
+
+
+def _gradient(run: Run) -> Any:
+    """Return the gradient of a run's one number, nested as its arguments."""
+    return run.like_inputs(run.pull([TENSORS.ones_like(run.scalar())]))
 
 
 def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:

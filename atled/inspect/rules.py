@@ -21,7 +21,8 @@ def rule_texts(derivative: Any) -> list[str]:
     """Return the reverse-mode rule of each operand in `derivative`, as a line of text.
 
     Args:
-        derivative: of a node of the tape; that of a custom `Function` gives its `backward`.
+        derivative: of a node of the tape; that of a custom `Function` gives its `backward`,
+            others of the user's own their name.
 
     Example:
         >>> import atled as at
@@ -30,8 +31,10 @@ def rule_texts(derivative: Any) -> list[str]:
         ['∂/∂x = cos(x)']
     """
     if not isinstance(derivative, Derivative):
-        function = derivative.op
-        return [f"{function.__name__}.backward{_first_line(function.backward)}"]
+        owner = derivative.op  # of a custom call (`core/call.py`), a program or a checkpoint
+        rule = getattr(owner, "backward", None)
+        what = getattr(owner, "shown", f"{owner.__name__}.backward")
+        return [f"{what}{_first_line(rule) if rule else ''}"]
     return [rule_text(derivative.op, i) for i in derivative.positions]
 
 

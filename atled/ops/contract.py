@@ -44,6 +44,9 @@ def _matmul_batch(xp: Any, n: int, mapped: Any, a: Any, b: Any) -> Any:
     if not mapped[0] and len(a.shape) == 2 and len(b.shape) == 3 and b.shape[-1] == 1:
         rows = xp.reshape(b, shape=(n, b.shape[1]))  # (p, q) (n, q, 1)
         return xp.reshape(xp.matmul(rows, _flipped(xp, a)), shape=(n, a.shape[0], 1))
+    outer = a.shape[-1] == 1 and xp.level == 0
+    if outer and xp.dtype_of(a).is_floating_point:  # in NumPy 3 times as fast as its matmul
+        return stacks("multiply")(xp, n, mapped, a, b)
     return stacks("matmul")(xp, n, mapped, a, b)
 
 

@@ -195,8 +195,8 @@ class _Draw:
             if batch.randomness == "error":
                 raise TransformError(
                     f"{name} draws random numbers inside {batch.name}, which does not say whether "
-                    "they are the same for all examples: pass randomness=\"different\" (each "
-                    "example draws its own) or randomness=\"same\" to vmap"
+                    'they are the same for all examples: pass randomness="different" (each '
+                    'example draws its own) or randomness="same" to vmap'
                 )
         self.batches = [b for b in modes.batches if b.randomness == "different"]
         self.shape = (*[b.size for b in self.batches], *shape)

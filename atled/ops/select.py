@@ -306,9 +306,7 @@ def one_hot(x: Any, num_classes: int = -1) -> Tensor:
         num_classes = int(x.backend.tolist(x.backend.max(x._value, axis=None))) + 1
     flat = as_indices(x, num_classes, "one_hot")
     if modes.tracing is not None:
-        modes.tracing.check(
-            x >= 0, lambda: IndexingError("one_hot: classes must not be negative")
-        )
+        modes.tracing.check(x >= 0, lambda: IndexingError("one_hot: classes must not be negative"))
     elif x.size and not is_everywhere(x >= 0):
         raise IndexingError("one_hot: classes must not be negative")
     line = wrap(x.backend.arange(num_classes, device=x.device))

@@ -16,10 +16,10 @@ from atled.optim.vector import Layout
 __all__ = ["minimize"]
 
 # What each of SciPy's methods takes: a gradient (g), products with the Hessian (p), the Hessian
-# (h), bounds (b), constraints (c), and the constraints' Jacobians (j).
+# (h), bounds (b), constraints (c), their Jacobians (j) and products with their Hessians (v).
 METHODS = {
     "Nelder-Mead": "b", "Powell": "b", "CG": "g", "BFGS": "g", "Newton-CG": "gp", "L-BFGS-B": "gb",
-    "TNC": "gb", "COBYLA": "bc", "COBYQA": "bc", "SLSQP": "gbcj", "trust-constr": "gpbcj",
+    "TNC": "gb", "COBYLA": "bc", "COBYQA": "bc", "SLSQP": "gbcj", "trust-constr": "gpbcjv",
     "dogleg": "gh", "trust-ncg": "gp", "trust-exact": "gh", "trust-krylov": "gp",
 }  # fmt: skip
 
@@ -41,7 +41,8 @@ def minimize(
     Value and gradient come from one pass; products with the Hessian (Newton-CG, trust-ncg,
     trust-krylov, trust-constr) and the Hessian itself (dogleg, trust-exact) are exact. SciPy
     computes with one vector in float64; `f` sees its parameters in their own dtypes, so with
-    float32 ones steps below their spacing are lost, and `tol` should not ask for more.
+    float32 ones steps below their spacing are lost, and `tol` should not ask for more. The result
+    is a constant; `implicit` differentiates an optimum by what it depends on.
 
     Args:
         f: ``f(x, *args)``, with one floating number as its result.
@@ -98,15 +99,24 @@ def minimize(
         options_of_scipy["bounds"] = layout.bounds(bounds)
     if listed:
         made = [Constraint(c, i, layout) for i, c in enumerate(listed)]
-        options_of_scipy["constraints"] = [c.for_scipy("j" in takes) for c in made]
+        options_of_scipy["constraints"] = [c.for_scipy(takes) for c in made]
     given = args if isinstance(args, tuple) else (args,)
     objective = Objective(f, given, layout, "g" in takes, compile)
     options_of_scipy |= {"jac": True} if "g" in takes else {}
     options_of_scipy |= {"hessp": objective.hessp} if "p" in takes else {}
     options_of_scipy |= {"hess": objective.hess} if "h" in takes else {}
-    if callback is not None:
-        options_of_scipy["callback"] = _callback(callback, layout)
-    result = optimize.minimize(objective, objective.start.copy(), **options_of_scipy)
+    told = None if callback is None else _Callback(callback, layout)
+    if told is not None:
+        options_of_scipy["callback"] = told
+    try:
+        result = optimize.minimize(objective, objective.start.copy(), **options_of_scipy)
+    except StopIteration:  # TNC does not catch it
+        if told is None or told.vector is None:
+            raise
+        result = optimize.OptimizeResult(
+            x=told.vector, fun=objective.value(told.vector), nit=told.count, success=False,
+            status=99, message="`callback` raised `StopIteration`.",
+        )  # fmt: skip
     return _nested(result, layout, objective)
 
 
@@ -124,11 +134,17 @@ def _refuse_ignored(method: str, bounds: bool, constraints: bool) -> None:
             raise ValueError(f"minimize: {method} takes no {what}; these do: {able}")
 
 
-def _callback(callback: Callable[[Any], Any], layout: Layout) -> Callable[..., Any]:
-    def told(vector: Any, state: Any = None) -> Any:
-        return callback(layout.nest(layout.tensors(vector.copy())))
+class _Callback:
+    """The user's callback as SciPy calls it; it remembers where it was last called."""
 
-    return told
+    def __init__(self, function: Callable[[Any], Any], layout: Layout) -> None:
+        self.function, self.layout = function, layout
+        self.vector: Any = None
+        self.count = 0
+
+    def __call__(self, vector: Any, state: Any = None) -> Any:
+        self.vector, self.count = vector.copy(), self.count + 1
+        return self.function(self.layout.nest(self.layout.tensors(self.vector)))
 
 
 def _nested(result: Any, layout: Layout, objective: Objective) -> Any:

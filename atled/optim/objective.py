@@ -1,6 +1,7 @@
 """What SciPy asks of a function: value and gradient, products with the Hessian, Jacobians."""
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -9,7 +10,7 @@ from typing import Any
 from atled.compile.function import Compiled
 from atled.core.jacobian import hessian, jacobian
 from atled.core.mode import no_grad
-from atled.core.tensor import Tensor
+from atled.core.tensor import Tensor, wrap
 from atled.core.transforms import grad, hvp, linearize, value_and_grad
 from atled.core.vmap import called
 from atled.errors import DTypeError, GradError, NotScalarError, TraceError
@@ -78,9 +79,9 @@ def _product(function: Any, layout: Layout, args: Any, *both: Tensor) -> Any:
 class _Fast:
     """A function of Tensors, compiled as long as that works; why it is not is kept."""
 
-    def __init__(self, eager: Callable[..., Any], compiled: bool) -> None:
+    def __init__(self, eager: Callable[..., Any], compiled: bool, verify: int = 0) -> None:
         self.eager = eager
-        self.compiled = Compiled(eager) if compiled else None
+        self.compiled = Compiled(eager, verify=verify) if compiled else None
         self.reason: str | None = None
 
     def __call__(self, *leaves: Tensor) -> Any:
@@ -129,7 +130,7 @@ class Objective:
         first = self._checked_start(self._parts(self.eager, layout.tensors(self.start)))
         why = "compile=False" if compiled is False else _why_not(layout)
         self.fast = _Fast(self.eager, why is None)
-        self.fast_product = _Fast(self.product, why is None)
+        self.fast_product = _Fast(self.product, why is None, verify=1)
         if why is None:
             why = self._compare(first)
         if why is not None:
@@ -145,12 +146,13 @@ class Objective:
         """Why it does not run compiled, or has not to the end."""
         return self.fast.reason or self.fast_product.reason
 
+    @no_grad()  # Tensors that the function captures may require gradients of their own
     def _parts(self, run: Callable[..., Any], leaves: Sequence[Tensor]) -> tuple[float, Any]:
-        if not self.gradient:
-            with no_grad():
+        with leaves[0].backend.quiet():  # a line search may try a point outside of the domain
+            if not self.gradient:
                 return float(run(*leaves)), None
-        y, gradients = run(*leaves)
-        return float(y.item()), self.layout.vector(gradients)
+            y, gradients = run(*leaves)
+            return float(y.item()), self.layout.vector(gradients)
 
     def _checked_start(self, found: tuple[float, Any]) -> tuple[float, Any]:
         value, gradient = found
@@ -174,19 +176,19 @@ class Objective:
         """
         import numpy as np
 
-        try:
-            value, gradient = self._parts(self.fast, self.layout.tensors(self.start))
-        except Exception as error:  # noqa: BLE001
-            return f"{type(error).__name__}: {error}"
-        if self.fast.reason is not None:
-            return self.fast.reason
+        assert self.fast.compiled is not None
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            try:
+                found = self._parts(self.fast.compiled, self.layout.tensors(self.start))
+            except Exception as error:
+                return f"{type(error).__name__}: {error}"
+        if self.fast.compiled.stats().eager:
+            return str(warned[-1].message)
         coarse = any(x.dtype.itemsize < 8 for x in self.layout.leaves)
-        near = {"rtol": 1e-3 if coarse else 1e-7, "atol": 0.0}
-        pairs = [(np.asarray(value), np.asarray(eager[0]))]
-        pairs += [] if gradient is None else [(gradient, eager[1])]
-        for found, expected in pairs:
-            near["atol"] = near["rtol"] * max(1e-300, float(np.abs(expected).max()))
-            if not np.allclose(found, expected, **near):
+        rtol = 1e-3 if coarse else 1e-7
+        for a, b in zip(found, eager, strict=True):
+            if b is not None and not np.allclose(a, b, atol=rtol * np.abs(b).max(), rtol=rtol):
                 return "compiled, it gives other numbers at x0 than eagerly"
         return None
 
@@ -201,6 +203,11 @@ class Objective:
             self._last = own, found
         return (found[0], found[1].copy()) if self.gradient else found[0]
 
+    def value(self, vector: Any) -> float:
+        """Return the value alone."""
+        return float(self(vector)[0] if self.gradient else self(vector))
+
+    @no_grad()
     def hessp(self, vector: Any, direction: Any) -> Any:
         """Return the product of the Hessian with a direction.
 
@@ -218,6 +225,7 @@ class Objective:
             self._linear = point, push
         return self.layout.vector(push(*tangents))
 
+    @no_grad()
     def hess(self, vector: Any) -> Any:
         """Return the Hessian, (n, n)."""
         leaves = self.layout.tensors(vector.copy())
@@ -268,20 +276,46 @@ class Constraint:
         self.name, self.layout, self.kind = name, layout, given["type"]
         self.run = partial(_called, given["fun"], layout, tuple(given.get("args", ())))
 
+    @no_grad()
     def fun(self, vector: Any) -> Any:
         """Return its values as a float64 vector."""
         import numpy as np
 
-        with no_grad():
-            found = self._results(*self.layout.tensors(vector.copy()))
+        found = self._results(*self.layout.tensors(vector.copy()))
         parts = [y.backend.to_numpy(y._value).reshape(-1).astype(float) for y in found]
         return np.concatenate(parts)
 
+    @no_grad()
     def jac(self, vector: Any) -> Any:
         """Return its Jacobian, (values, n)."""
         leaves = self.layout.tensors(vector.copy())
         rows, ys = jacobian(self._tied, tuple(range(len(leaves))), has_aux=True)(*leaves)
         return _matrix(rows, ys, leaves)
+
+    @no_grad()
+    def hess(self, vector: Any, weights: Any) -> Any:
+        """Return the Hessian of Σ weights · values, as an operator."""
+        from scipy.sparse.linalg import LinearOperator
+
+        leaves = self.layout.tensors(vector.copy())
+        listed = weights.tolist()
+
+        def weighted(*leaves: Tensor) -> Tensor:
+            rest = iter(listed)
+            total: Any = 0.0
+            for y in self._results(*leaves):
+                w = y.backend.asarray([next(rest) for _ in range(y.size)], dtype=y.dtype)
+                total = total + (y.reshape(-1) * wrap(w)).sum()
+            return total
+
+        _, push = linearize(grad(weighted, tuple(range(len(leaves)))), *leaves)
+
+        @no_grad()
+        def product(direction: Any) -> Any:
+            return self.layout.vector(push(*self.layout.tensors(direction.reshape(-1).copy())))
+
+        n = self.layout.size
+        return LinearOperator((n, n), matvec=product, rmatvec=product, dtype=float)
 
     def _results(self, *leaves: Tensor) -> list[Tensor]:
         found, _ = flatten(self.run(*leaves))
@@ -296,6 +330,12 @@ class Constraint:
         found = self._results(*leaves)
         return found, found
 
-    def for_scipy(self, exact: bool) -> dict[str, Any]:
-        """Return it as SciPy takes it."""
-        return {"type": self.kind, "fun": self.fun} | ({"jac": self.jac} if exact else {})
+    def for_scipy(self, takes: str) -> Any:
+        """Return it as SciPy takes it: also with a Jacobian (j), or with a Hessian too (v)."""
+        if "v" not in takes:
+            given = {"jac": self.jac} if "j" in takes else {}
+            return {"type": self.kind, "fun": self.fun} | given
+        from scipy.optimize import NonlinearConstraint
+
+        high = math.inf if self.kind == "ineq" else 0.0
+        return NonlinearConstraint(self.fun, 0.0, high, self.jac, self.hess)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from atled.core.apply import as_tensor
@@ -39,7 +40,7 @@ class Layout:
         starts = [0]
         for x in self.leaves:
             starts.append(starts[-1] + x.size)
-        self.spans = list(zip(starts, starts[1:], strict=False))
+        self.spans = list(pairwise(starts))
 
     def nest(self, leaves: Sequence[Any]) -> Any:
         """Nest one thing for each leaf as x0 is nested."""

@@ -41,7 +41,7 @@ def check_grads(
         args: a tuple of arguments, each a nest. Floating Tensors in it must be float64 and are
             differentiated by; anything else is passed on as it is. A lone nest is one argument.
         order: the highest order of derivative to check.
-        modes: "fwd", "rev" or both. A custom `Function` has only "rev".
+        modes: "fwd", "rev" or both.
         eps: the step of the differences.
         rtol, atol: by default `TOLERANCES["differences"]`; the latter is scaled by the
             largest |f| if that is over 1.

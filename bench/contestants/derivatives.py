@@ -58,7 +58,7 @@ DERIVATIVES = {
 _COSTS = {
     "rosenbrock": ("Rosenbrock, n = 100,000", "rosenbrock", 100_000),
     "mlp": ("MLP 64-32-10, batch 64", "network", 64),
-    "lotka": ("Lotka-Volterra, 50 RK4 steps", "lotka", 50),
+    "lotka": ("Lotka-Volterra, 20 RK4 steps", "lotka", 20),
     "logdet": ("log-determinant, n = 100", "logdet", 100),
 }
 for _name, (_label, _function, _size) in _COSTS.items():
@@ -115,7 +115,7 @@ def _lotka(lib: Any) -> Callable[..., Any]:
     def function(p: Any) -> Any:
         u, v = 1.0 + 0 * p[0], 1.0 + 0 * p[0]
         half, step = 0.025, 0.05
-        for _ in range(50):
+        for _ in range(20):
             a, e = u * (p[0] - p[1] * v), v * (p[3] * u - p[2])
             x, y = u + half * a, v + half * e
             b, f = x * (p[0] - p[1] * y), y * (p[3] * x - p[2])

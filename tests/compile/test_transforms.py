@@ -205,7 +205,9 @@ def test_per_sample_gradients():
     inner = at.compile(loss)
     for _ in range(2):
         assert_close(whole(parameters, x, y), expected, 1e-12, 1e-12)
-        assert_close(at.vmap(at.grad(inner), (None, 0, 0))(parameters, x, y), expected, 1e-12, 1e-12)
+        assert_close(
+            at.vmap(at.grad(inner), (None, 0, 0))(parameters, x, y), expected, 1e-12, 1e-12
+        )
     assert inner.stats()[1:] == (1, 1, 0)
 
 

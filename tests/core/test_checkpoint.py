@@ -83,7 +83,7 @@ def test_arguments_and_results_may_be_nested_and_no_tensors(backend):
 
 def test_only_some_of_the_results_are_used(backend):
     x, w = tensors(X, W)
-    f = lambda x: (at.sin(x), at.exp(x * w))  # noqa: E731
+    f = lambda x: (at.sin(x), at.exp(x * w))
     assert gradients(at.checkpoint(f)(x)[1].sum(), [x, w]) == gradients(f(x)[1].sum(), [x, w])
 
 
@@ -95,6 +95,61 @@ def test_backward_collects_in_grad_and_frees(backend):
     assert [x.grad.tolist(), w.grad.tolist()] == expected
     with pytest.raises(GradError, match="freed"):
         y.backward()
+
+
+def test_a_kept_graph_can_be_walked_again(backend):
+    x, w = tensors(X, W)
+    y = at.checkpoint(weighted(w))(x).sum()
+    first = at.autograd.grad(y, [x, w], retain_graph=True)
+    assert [g.tolist() for g in first] == gradients(y, [x, w])
+
+
+def test_an_earlier_result_may_be_captured(backend):
+    x, w = tensors(X, W)
+
+    def loss(wrap):
+        h = at.sin(w * x)
+        return (wrap(lambda x: at.exp(h * x) * h)(x) * h).sum()
+
+    assert gradients(loss(at.checkpoint), [x, w]) == gradients(loss(lambda f: f), [x, w])
+
+
+def test_operations_of_the_users_own_may_be_inside(backend):
+    class Cube(at.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return 3 * x * x * g
+
+    x, w = tensors(X, W)
+    f = lambda x: Cube.apply(x * w) * x
+    assert gradients(at.checkpoint(f)(x).sum(), [x, w]) == gradients(f(x).sum(), [x, w])
+    (slope,) = at.autograd.grad(at.checkpoint(f)(x).sum(), x, create_graph=True)
+    (plain,) = at.autograd.grad(f(x).sum(), x, create_graph=True)
+    for a, b in zip(at.autograd.grad(slope.sum(), [x, w]),
+                    at.autograd.grad(plain.sum(), [x, w]), strict=True):  # fmt: skip
+        close(a, b)
+
+
+def test_a_module_is_a_function_too(backend):
+    layer = nn.Linear(3, 2)
+    (x,) = tensors([X], grad=False)
+    x = x.astype(layer.weight.dtype)
+    expected = gradients(layer(x).sum(), [layer.weight])
+    assert gradients(at.checkpoint(layer)(x).sum(), [layer.weight]) == expected
+    given = at.checkpoint(lambda module, x: module(x))(layer, x)
+    assert gradients(given.sum(), [layer.weight]) == expected
+
+
+def test_the_tape_can_be_printed(capsys):
+    x, w = tensors(X, W)
+    at.inspect.print_tape(at.checkpoint(weighted(w))(x).sum())
+    assert "Run the function again" in capsys.readouterr().out
 
 
 def test_checkpoints_nest(backend):
@@ -116,7 +171,7 @@ def test_without_recording_it_is_the_function():
 
 def test_a_masked_singularity_has_a_finite_gradient(backend):
     (x,) = tensors([0.0, 4.0])
-    f = lambda x: at.where(x > 0, at.sqrt(x), 0.0)  # noqa: E731
+    f = lambda x: at.where(x > 0, at.sqrt(x), 0.0)
     assert gradients(at.checkpoint(f)(x).sum(), [x]) == [[0.0, 0.25]]
 
 
@@ -129,8 +184,8 @@ TRANSFORMS = {
     "jacrev in chunks": lambda f: at.jacrev(f, chunk_size=2),
     "jacfwd": at.jacfwd,
     "hessian": lambda f: at.hessian(lambda x: f(x).sum()),
-    "reverse over reverse": lambda f: at.grad(lambda x: (at.grad(lambda x: f(x).sum())(x) ** 2).sum()),
-    "vmap of grad": lambda f: at.vmap(lambda s: at.grad(lambda s: (f(s * at.ones(3)) ** 2).sum())(s)),
+    "reverse over reverse": lambda f: at.grad(lambda x: (TRANSFORMS["grad"](f)(x) ** 2).sum()),
+    "vmap of grad": lambda f: at.vmap(at.grad(lambda s: (f(s * at.ones(3)) ** 2).sum())),
     "grad of vmap": lambda f: at.grad(lambda x: at.vmap(lambda s: f(s * x).sum())(x).sum()),
     "vmap of jacrev": lambda f: at.vmap(lambda s: at.jacrev(f)(s + at.ones(3))),
     "hvp": lambda f: lambda x: at.hvp(lambda x: f(x).sum(), x, at.cos(x)),
@@ -160,7 +215,7 @@ def test_derivatives_by_what_it_captures_pass_every_transform(name):
 
 def test_forward_mode_along_the_tape(backend):
     x, w = tensors(X, W)
-    f = lambda x: (at.sin(x) * w, at.exp(x))  # noqa: E731
+    f = lambda x: (at.sin(x) * w, at.exp(x))
     tangents = tensors([1.0, 2.0, 3.0], grad=False)
     got = jvp_of(list(at.checkpoint(f)(x)), [x], tangents)
     expected = jvp_of(list(f(x)), [x], tangents)

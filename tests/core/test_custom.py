@@ -170,6 +170,25 @@ def test_the_first_order_keeps_nothing_of_fwds_tape() -> None:
     assert kept() is None
 
 
+@BOTH
+def test_the_tape_keeps_values_and_not_the_tensors_of_the_user(made) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        x, p = arguments()
+        x.requires_grad_()
+        argument = weakref.ref(x)
+        y = made()(x, p)["wave"]
+        (first,) = at.autograd.grad(y.sum(), x, create_graph=True)
+        del x
+        assert argument() is None
+        node = weakref.ref(y.grad_fn)
+        del y, first
+        assert node() is None
+    finally:
+        gc.enable()
+
+
 def test_random_numbers_are_drawn_again_for_a_second_derivative() -> None:
     @at.custom_vjp
     def noisy(x):
@@ -186,6 +205,15 @@ def test_random_numbers_are_drawn_again_for_a_second_derivative() -> None:
     (second,) = at.autograd.grad(first.sum(), x)
     assert_close(second, 2 * first.detach() / x.detach())
     assert at.get_rng_state() == after
+
+
+def test_inspect_names_the_rules(capsys) -> None:
+    x, p = arguments()
+    x.requires_grad_()
+    for f, rule in ((by_vjp(), "model: bwd"), (by_jvp(), "model: rule, transposed")):
+        at.inspect.print_tape(loss(f, x, p))
+        assert rule in capsys.readouterr().out
+        assert repr(f) == f"<{type(f).__name__} model>"
 
 
 def test_a_second_run_that_differs_is_refused() -> None:

@@ -114,6 +114,38 @@ def test_forward_mode_is_the_transpose_of_backward(function: type, backend: str)
     at.testing.check_grads(lambda x: SumAndProduct.apply(x, x.flip(0), 3.0), (x,), order=2)
 
 
+def test_a_backward_on_values_has_no_forward_mode() -> None:
+    class Detached(Square):
+        @staticmethod
+        def backward(ctx, g):
+            return ctx.saved_tensors[0] * at.tensor(g.detach().tolist()) * 2
+
+    x = at.tensor([1.0, 2.0])
+    assert at.grad(lambda x: Detached.apply(x).sum())(x).tolist() == [2.0, 4.0]
+    with pytest.raises(at.GradError, match="Detached: its rule takes the values out of what it"):
+        at.jvp(Detached.apply, (x,), (x,))
+    with pytest.raises(at.GradError, match="its rule takes the values out of what it maps"):
+        at.vmap(at.jacfwd(SumOfDetached.apply))(at.ones((2, 3)))
+
+
+class SumOfDetached(at.autograd.Function):
+    """A sum whose backward detaches."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.sum()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.detach() * at.ones(3)
+
+
+def test_a_zero_rule_is_a_zero_derivative() -> None:
+    f = at.custom_vjp(lambda x: at.round(x))
+    f.defvjp(lambda x: (at.round(x), None), lambda _, g: (at.zeros_like(g),))
+    assert at.jvp(f, (1.5,), (1.0,))[1].item() == 0.0
+
+
 class CubeBothWays(at.autograd.Function):
     """x³ and 2x, with a rule for each mode; that for tangents counts its calls."""
 

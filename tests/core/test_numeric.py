@@ -27,7 +27,7 @@ class Point:
 
 def test_the_gradient_is_that_of_grad(backend):
     x = t([0.3, -1.0, 200.0])
-    g = lambda x: (x[0] * x[1] ** 2 + at.sqrt(x[2])) * 1.0  # noqa: E731
+    g = lambda x: (x[0] * x[1] ** 2 + at.sqrt(x[2])) * 1.0
     testing.assert_close(at.numeric_grad(g)(x), at.grad(g)(x), rtol=1e-8, atol=1e-9)
 
 

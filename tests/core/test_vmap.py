@@ -343,3 +343,41 @@ def test_a_failed_function_leaves_everything_as_it_was(backend):
     x = at.zeros(2, dtype=f64)
     x += 1
     assert x.tolist() == [1.0, 1.0]
+
+
+def test_a_search_in_a_row_of_each_example(backend):
+    rows = tensor([[0.0, 1.0, 1.0, 3.0], [-1.0, 1.0, float("nan"), float("nan")]])
+    sought = tensor([[1.0, 3.5, float("nan")], [0.0, 5.0, float("nan")]])
+    answers = {"left": [[1, 4, 4], [1, 2, 2]], "right": [[3, 4, 4], [1, 2, 4]]}  # NumPy's
+    for side, expected in answers.items():
+        found = at.vmap(lambda r, s, side=side: at.searchsorted(r, s, side=side))(rows, sought)
+        assert found.tolist() == expected
+    none = at.vmap(at.searchsorted)(at.zeros((2, 0), dtype=f64), sought)
+    assert none.tolist() == [[0] * 3] * 2
+
+
+def test_membership_in_a_row_of_each_example(backend):
+    x, known = grid(2, 3), tensor([[1.0, 7.0], [3.0, 5.0]])
+    assert at.vmap(at.isin)(x, known).tolist() == [[False, True, False], [True, False, True]]
+
+
+def test_a_tensor_from_outside_cannot_be_changed_for_each_example(backend):
+    total = at.zeros(2, dtype=f64)
+
+    def add(x):
+        nonlocal total
+        total += x
+        return x
+
+    with pytest.raises(at.TransformError, match="changed in place to a value that differs"):
+        at.vmap(add)(grid(3, 2))
+    assert total.tolist() == [0.0, 0.0]
+
+
+def test_dtypes_of_batches(backend):
+    for dtype in (at.float32, at.float64, at.int64, at.bool):
+        if dtype in at.current_backend().dtypes:
+            x = at.ones((2, 3), dtype=dtype)
+            assert at.vmap(lambda x: x[0])(x).dtype is dtype
+            assert at.vmap(lambda x: x.sum())(x).dtype is x.sum().dtype
+            assert at.vmap(lambda x: x * 2)(x).dtype is (x * 2).dtype

@@ -63,7 +63,7 @@ def test_nested_maps_with_settings_of_their_own(backend):
     x = at.zeros((2, 3))
 
     def nested(outer, inner):
-        f = lambda v: v + at.rand(4)  # noqa: E731
+        f = lambda v: v + at.rand(4)
         return seeded(at.vmap(at.vmap(f, randomness=inner), randomness=outer), x).tolist()
 
     flat = seeded(lambda: at.rand(2, 3, 4)).tolist()
@@ -86,14 +86,14 @@ def test_an_error_at_any_level_is_an_error(settings):
 
 def test_one_draw_for_a_chunk_after_the_other():
     x = at.zeros(5)
-    f = lambda v: v + at.rand(2)  # noqa: E731
+    f = lambda v: v + at.rand(2)
     chunked = seeded(at.vmap(f, randomness="different", chunk_size=2), x)
     assert chunked.tolist() == seeded(at.vmap(f, randomness="different"), x).tolist()
 
 
 def test_gradients_through_dropout_of_each_example(backend):
     x = data()
-    f = lambda x: nn.functional.dropout(x**2, 0.5).sum()  # noqa: E731
+    f = lambda x: nn.functional.dropout(x**2, 0.5).sum()
     got = seeded(at.vmap(at.grad(f), randomness="different"), x)
     expected = seeded(lambda: at.stack([at.grad(f)(x[i]) for i in range(5)]))
     assert got.tolist() == expected.tolist()
@@ -103,10 +103,12 @@ def test_gradients_through_dropout_of_each_example(backend):
 
 def test_a_value_from_outside_gets_a_mask_for_each_example(backend):
     w = at.ones((2, 2), requires_grad=True)
-    f = lambda x: nn.functional.dropout(w, 0.5) * x  # noqa: E731
+    f = lambda x: nn.functional.dropout(w, 0.5) * x
     y = seeded(at.vmap(f, randomness="different"), data())
     (g,) = at.autograd.grad(y.sum(), w)
-    masks = seeded(lambda: at.stack([nn.functional.dropout(at.ones((2, 2)), 0.5) for _ in range(5)]))
+    masks = seeded(
+        lambda: at.stack([nn.functional.dropout(at.ones((2, 2)), 0.5) for _ in range(5)])
+    )
     at.testing.assert_close(g, at.sum(masks * data(), axis=0))
 
 

@@ -102,7 +102,7 @@ def test_shared_parameters_are_replaced_together(name):
 def test_shared_parameters_may_be_untied():
     net, w = Tied(), at.tensor([[2.0, 0.0], [0.0, 3.0]])
     pair = {"a.weight": w, "b.weight": w * 10.0}
-    with pytest.raises(ValueError, match="'a.weight' and 'b.weight' are one shared parameter"):
+    with pytest.raises(ValueError, match=r"'a.weight' and 'b.weight' are one shared parameter"):
         nn.functional_call(net, pair, at.ones(2))
     got = nn.functional_call(net, pair, at.ones(2), tie_weights=False)
     assert got.tolist() == [40.0, 90.0]

@@ -6,21 +6,24 @@ second derivatives in every order of the two modes. What a batch cannot hold rai
 """
 
 import random
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 import atled as at
-from atled.core.op import Sample
+from atled.backends.protocol import PORTABLE
+from atled.core.batching import RULES
+from atled.core.op import REGISTRY, Sample
 from atled.core.tensor import Tensor
 from atled.testing import assert_close
 from atled.tree import flatten
-from tests.exemptions import UNBATCHED
+from tests.exemptions import LOOPED, UNBATCHED
 from tests.ops.subjects import Subject, cases, differentiable, floating, operands_of, perform
 
 B = 3  # examples
-BATCHABLE = [c for c in cases() if UNBATCHED.keys().isdisjoint((c.values[0].name, c.id))]
+BATCHABLE = [c for c in cases() if c.values[0].name not in UNBATCHED]
 SMOOTH = [c for c in cases() if differentiable(c.values[0])]
 BOTH = [c for c in BATCHABLE if differentiable(c.values[0])]
 
@@ -169,8 +172,6 @@ def test_forward_mode_equals_reverse_mode(subject: Subject, sample: Sample, back
     assert_close(_dot(us, pushed), _dot(pullback(us), ts), 1e-10, 1e-10)
     ys, pushforward = at.linearize(f, *xs)
     assert_close(pushforward(*ts), pushed)
-    if (subject.name in UNBATCHED) or len(xs) == 0:
-        return
     every = tuple(range(len(xs)))
     assert_close(at.jacfwd(f, every)(*xs), at.jacrev(f, every)(*xs), 1e-10, 1e-10)
 
@@ -193,17 +194,68 @@ def test_hessians_of_all_orders_are_one(subject: Subject, sample: Sample, backen
     product = at.hvp(scalar, tuple(xs), tuple(ts))
     for i, row in enumerate(first):
         expected = sum(
-            ((h * t).sum(axis=tuple(range(xs[i].ndim, h.ndim))) for h, t in zip(row, ts, strict=True)),
+            (
+                (h * t).sum(axis=tuple(range(xs[i].ndim, h.ndim)))
+                for h, t in zip(row, ts, strict=True)
+            ),
             at.zeros((), dtype=at.float64),
         )
         assert_close(product[i], expected, 1e-9, 1e-9)
 
 
 @pytest.mark.parametrize(
-    ("subject", "sample"), [c for c in cases() if c not in BATCHABLE]
+    ("subject", "sample"), [c for c in cases() if c.values[0].name in UNBATCHED]
 )
 def test_what_cannot_be_batched_says_why(subject: Subject, sample: Sample, backend: str) -> None:
     operands = operands_of(subject, sample)
     batch = [at.stack([x, x]) for x in operands]
     with pytest.raises(at.TransformError, match=UNBATCHED[subject.name]):
         at.vmap(_function(subject, sample))(*batch)
+
+
+def _calls(run: Any) -> int:
+    """Count the calls, of Python and of C, that a second run makes."""
+    run()
+    count = 0
+
+    def note(frame: Any, event: str, arg: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+@pytest.mark.parametrize(
+    ("subject", "sample"), [c for c in BATCHABLE if c.values[0].name not in LOOPED]
+)
+def test_a_batch_is_no_loop(subject: Subject, sample: Sample) -> None:
+    """Four times the examples take as many calls."""
+    pytest.importorskip("numpy", reason="its calls are counted")
+    at.use("numpy")
+    f = _function(subject, sample)
+    for mapped in _choices(len(sample.operands)):
+        axes = _axes(len(sample.operands), mapped, 0)
+        few = _examples(subject, sample, mapped)
+        small, large = _batch(few, mapped, 0), _batch(few * 4, mapped, 0)
+        mapping = at.vmap(f, in_axes=axes)
+        assert _calls(lambda m=mapping, b=large: m(*b)) == _calls(lambda m=mapping, b=small: m(*b))
+
+
+def test_every_record_can_be_batched_or_says_why_not() -> None:
+    for op in REGISTRY.values():
+        if op.batch is None and op.name not in ("enter_batch", "leave_batch"):
+            crossing = op.name in ("spread_batch", "sum_batch")
+            assert crossing or op.name in PORTABLE, f"{op.name} has no batching rule"
+        assert not isinstance(op.batch, str) or op.batch in RULES
+
+
+def test_what_is_left_out_exists() -> None:
+    known = {case.values[0].name for case in cases()}
+    assert known.issuperset(UNBATCHED)
+    assert known.issuperset(LOOPED)

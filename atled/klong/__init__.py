@@ -1,0 +1,24 @@
+"""Klong: an array language whose every function has an exact derivative.
+
+The rooms, from the bottom: `values`, `arrays`, `match`, `printer` (data); `lexemes`, `literals`,
+`reader` (text to tree); `verbs/`, `adverbs` (the tables); `derivatives`; `link`, `operands`,
+`chains`, `calls` (tree to closures); `system`, `channels`, `bridge`;
+`interpreter`; `repl`, `command`. docs/klong.md is the tour.
+"""
+
+from atled.klong.errors import KlongError, KlongExit
+from atled.klong.interpreter import KlongInterpreter
+from atled.klong.optimizers import AdamOptimizer, SGDOptimizer
+from atled.klong.values import UNDEFINED, Char, Dictionary, KlongSymbol
+
+__all__ = [
+    "UNDEFINED",
+    "AdamOptimizer",
+    "Char",
+    "Dictionary",
+    "KlongError",
+    "KlongExit",
+    "KlongInterpreter",
+    "KlongSymbol",
+    "SGDOptimizer",
+]

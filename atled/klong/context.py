@@ -1,0 +1,91 @@
+"""What a running program has: its variables, its modules, and how deep it is in calls.
+
+The interpreter owns one; verbs that need more than their operands (gradients with respect to
+variables, `.E`, channels) are handed it.
+"""
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from atled.klong.errors import KlongError, Place
+
+__all__ = ["Context", "Module"]
+
+LOOPS = 1_000_000  # calls in tail position without a return
+
+
+@dataclass
+class Module:
+    """A module that is open.
+
+    Attributes:
+        name: its name.
+        before: the names that were defined when it was opened.
+        own: the names that it has defined.
+    """
+
+    name: str
+    before: frozenset[str]
+    own: set[str] = field(default_factory=set)
+
+    def mangled(self, name: str) -> str:
+        """Return what a name of this module is called inside: a`foo."""
+        return f"{name}`{self.name}"
+
+
+@dataclass
+class Context:
+    """The state of a program.
+
+    Attributes:
+        variables: values by name; those of modules under a`foo.
+        depth, deepest: calls inside one another, and how many are allowed.
+        pending: the call in tail position that is to be made next.
+        module: the module that is open.
+        derivatives: how many derivatives are being taken inside one another.
+        system: the names of system functions, which programs may not redefine.
+        compiles: whether hot functions are compiled by themselves.
+        owner: the interpreter.
+    """
+
+    deepest: int = 2000
+    variables: dict[str, Any] = field(default_factory=dict)
+    depth: int = 0
+    pending: Any = None
+    module: Module | None = None
+    derivatives: int = 0
+    system: frozenset[str] = frozenset()
+    compiles: bool = True
+    owner: Any = None
+
+    def value_of(self, name: str, place: Place | None = None) -> Any:
+        """Return the value of a variable.
+
+        Raises:
+            KlongError: it has none; similar names are in the message.
+        """
+        try:
+            return self.variables[name]
+        except KeyError:
+            raise self.unknown(name, place) from None
+
+    def unknown(self, name: str, place: Place | None) -> KlongError:
+        """Return the error of a name without a value."""
+        plain = name.partition("`")[0]
+        known = [n for n in self.variables if "`" not in n]
+        similar = get_close_matches(plain, known, n=3, cutoff=0.6)
+        hint = f"; did you mean {', '.join(similar)}?" if similar else ""
+        if plain in ("x", "y", "z"):
+            hint = "; arguments exist inside functions only"
+        return KlongError(f"{plain} has no value{hint}", place)
+
+    def define(self, name: str, value: Any) -> None:
+        """Give a variable a value.
+
+        Raises:
+            KlongError: it is the name of a system function.
+        """
+        if name in self.system:
+            raise KlongError(f"{name} is a system function; it cannot be redefined")
+        self.variables[name] = value

@@ -1,0 +1,179 @@
+"""Python from Klong and Klong from Python."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import atled as at
+from atled.klong import KlongError, KlongInterpreter
+from atled.klong.printer import written
+
+
+@pytest.fixture
+def k(backend: str) -> KlongInterpreter:
+    return KlongInterpreter(backend=backend)
+
+
+def test_values_go_in_and_come_out(k: KlongInterpreter, backend: str) -> None:
+    assert k.backend.name == backend
+    assert k.backend.device == "cpu"
+    k["a"] = [1, 2, 3]
+    assert k("+/a") == 6
+    assert k("a*2").backend.name == backend
+    assert type(k("a*2").array) in at.current_backend().array_types
+    k["d"] = {"x": [1.5, 2.5], "y": True}
+    assert k('d?"y"') == 1
+    assert written(k["d"]) == ':{["x" [1.5 2.5]] ["y" 1]}'
+    k["n"] = None
+    assert k(":_n") == 1
+    k["t"] = at.tensor([1.0, 2.0], requires_grad=True)
+    (g,) = at.autograd.grad(k("+/t^2"), k["t"])
+    assert g.tolist() == [2, 4]
+    assert "a" in k
+    del k["a"]
+    assert "a" not in k
+    with pytest.raises(KeyError, match="a"):
+        k["a"]
+    with pytest.raises(KlongError, match="it cannot be redefined"):
+        k[".p"] = 1
+
+
+def test_arrays_of_numpy() -> None:
+    np = pytest.importorskip("numpy")
+    k = KlongInterpreter(backend="numpy")
+    k["a"] = np.arange(6).reshape(2, 3)
+    assert k("+a").shape == (3, 2)
+    assert type(k("a+1").array) is np.ndarray
+    k["b"] = np.array(["x", "y"])
+    assert k("b") == ["x", "y"]
+    k["c"] = np.float64(2.5)
+    assert type(k("c")) is float
+    k["e"] = np.array([True, False])
+    assert written(k("e")) == "[1 0]"
+    k["z"] = np.zeros((0,))
+    assert k("z") == []
+
+
+def test_functions_both_ways(k: KlongInterpreter) -> None:
+    k["f"] = lambda x, y, z: x * 1000 + y - z
+    assert k("f(3;10;20)") == 2990
+    assert k("f(3;;20)(10)") == 2990
+    k("g::{(x*1000)+y-z}")
+    assert k["g"](3, 10, 20) == 2990
+    k["h"] = lambda x: x + 1
+    assert k("h'[1 2 3]").tolist() == [2, 3, 4]
+    k["apply"] = lambda function, x: function(x)
+    assert k("apply({x*x};7)") == 49
+    with pytest.raises(KlongError, match="takes 3 arguments; got 1"):
+        k["g"](1)
+    with pytest.raises(KlongError, match="f takes 3 arguments; found 1"):
+        k("f(1)")
+    k["optional"] = lambda x, y=10: x + y
+    assert k("optional(1),optional(1;2)").tolist() == [11, 3]
+
+
+def test_modules(k: KlongInterpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert k('.py("math");sqrt(64)') == 8
+    assert k("fsum(!100)") == 4950
+    assert k('.pyf("math";["floor" "ceil"]);floor(1.5),ceil(1.5)').tolist() == [1, 2]
+    k('.pyf("fractions";"Fraction")')
+    k("q::Fraction(3;4)")
+    assert k('.pya(q;"denominator")') == 4
+    folder = tmp_path / "greetings"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("def hello():\n    return 'world!'\nsnake_case = 5\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert k('.py("greetings");hello()') == "world!"
+    assert k("snake.case") == 5
+    sys.modules.pop("greetings")
+    k('.py("' + str(folder) + '")')
+    assert k("hello()") == "world!"
+    sys.modules.pop("greetings", None)
+
+
+def test_calls_with_keywords(k: KlongInterpreter) -> None:
+    k["f"] = lambda a, b=1: a * b
+    assert k('.pyc("f";[3];:{["b" 5]})') == 15
+    assert k(".pyc(:f;3;:{})") == 3
+    k["s"] = "x".__class__
+    k["o"] = complex(3, 4)
+    assert k('.pyc(o,,"conjugate";[];:{})') == complex(3, -4)
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ('.py("no.such.module")', "the Python module 'no.such.module' cannot be imported"),
+        ('.py("./nothing")', "there is no Python module at './nothing'"),
+        ('.pyf("math";"nope")', "the Python module 'math' has no 'nope'"),
+        ('.pya(1;"nope")', "int has no attribute 'nope'"),
+        (".pyc(1;2;:{})", "a must be a function of Python"),
+        ("f::{x};.pyc(f;2;3)", "c must be a dictionary"),
+        ('.bkf(["nope"])', "the backend has no function 'nope'"),
+        ('.optim("Nope";["w"];:{})', "atled.optim has no optimizer 'Nope'"),
+        ('.optim("SGD";["w"];3)', "must be a dictionary"),
+    ],
+)
+def test_errors(k: KlongInterpreter, program: str, message: str) -> None:
+    with pytest.raises(KlongError, match=message):
+        k(program)
+
+
+def test_functions_of_the_backend_are_differentiable(k: KlongInterpreter) -> None:
+    k('.bkf(["exp" "log" "sin" "tanh"])')
+    assert k("exp:>0") == 1
+    assert k("{log(x)}:>4.0") == 0.25
+    assert k("{{sin(x)}:>x}:>0.0") == 0
+    assert written(k("sin([0 [0.0]])")) == "[0.0 [0.0]]"
+    assert type(k("tanh(0)")) is float
+
+
+@pytest.mark.parametrize("name", ["SGDOptimizer", "AdamOptimizer"])
+def test_optimizers(k: KlongInterpreter, name: str) -> None:
+    rate = 0.05 if name == "SGDOptimizer" else 0.1
+    k("w::1.0;b::0.0;X::[1 2 3];Y::[3 5 7];loss::{(+/((w*X)+b-Y)^2)%3}")
+    k(f'.pyf("atled.klong.optimizers";"{name}")')
+    k(f'opt::{name}(klong;["w" "b"];:{{["lr" {rate}]}})')
+    k("losses::{opt(loss)}'!500")
+    assert abs(k("w") - 2) < 2e-2
+    assert abs(k("b") - 1) < 4e-2
+    losses = k["losses"].tolist()
+    assert losses[0] == pytest.approx(29 / 3, rel=1e-12)
+    assert losses[-1] < 1e-3
+
+
+def test_momentum_and_any_optimizer_of_optim(k: KlongInterpreter) -> None:
+    k('w::[3.0 -4.0];loss::{+/w^2};.pyf("atled.klong";"SGDOptimizer")')
+    k('opt::SGDOptimizer(klong;["w"];:{["lr" 0.05] ["momentum" 0.5]});{opt(loss)}\'!200')
+    assert k("|/#'w") < 1e-4
+    k('v::2.0;cost::{v^2};o::.optim("RMSprop";"v";:{["lr" 0.01]});{o(cost)}\'!500')
+    assert abs(k["v"]) < 1e-2
+    with pytest.raises(KlongError, match="nonsense"):
+        k('p::.optim("SGD";"v";:{["nonsense" 1]});p(cost)')
+
+
+def test_an_optimizer_sees_what_the_program_assigns(k: KlongInterpreter) -> None:
+    k('w::2.0;loss::{w^2};opt::.optim("SGD";"w";:{["lr" 0.25]});opt(loss)')
+    assert k["w"] == 1
+    assert k("w::8.0;opt(loss);w") == 4
+
+
+def test_settings_outside_stay_as_they_were(k: KlongInterpreter) -> None:
+    before = at.current_backend().name, at.get_default_dtype(), sys.getrecursionlimit()
+    k("1+1")
+    with pytest.raises(KlongError):
+        k("foo")
+    assert (at.current_backend().name, at.get_default_dtype(), sys.getrecursionlimit()) == before
+
+
+def test_the_package_has_it_at_its_door() -> None:
+    assert at.KlongInterpreter is KlongInterpreter
+    assert at.klong.KlongError is KlongError
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    with pytest.raises(at.BackendError, match="no backend is called 'nope'"):
+        KlongInterpreter(backend="nope")
+    with pytest.raises(at.BackendError, match="computes on the cpu"):
+        KlongInterpreter(backend="python", device="cuda")
