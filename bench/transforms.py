@@ -112,8 +112,11 @@ def _memory(request: dict[str, Any]) -> dict[str, Any]:
 def measure_memory(names: list[str]) -> dict[str, Any]:
     """Print the peak memory of a Jacobian, in both modes, with and without a limit."""
     n, m = WIDE
-    print(f"\npeak memory of a Jacobian {n} × {n} ({n * n * 4 / 2**20:.1f} MB) of a function with "
-          f"{n * m:,} numbers on the way: a basis of them takes {n * n * m * 4 / 2**20:.0f} MB")  # fmt: skip
+    result, basis = n * n * 4 / 2**20, n * n * m * 4 / 2**20
+    print(
+        f"\npeak memory of a Jacobian {n} × {n} ({result:.1f} MB) of a function with {n * m:,} "
+        f"numbers on the way: a basis of them takes {basis:.0f} MB"
+    )
     found: dict[str, Any] = {}
     asked = [("atled eager", LIMIT), *[(name, None) for name in names if name in EAGER]]
     for name, limit in asked:

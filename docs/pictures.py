@@ -70,7 +70,7 @@ def jvp_vjp(page: Page, figure: Figure) -> None:
         axes.axvline(place, color=colour, ls="--", lw=1)
     axes.annotate("wind", (116, 0.03), (96, 0.03), va="center", arrowprops={"arrowstyle": "->"})
     axes.set(xlabel="place", ylabel="share of the warmth", xlim=(0, 119), ylim=(0, 0.055))
-    figure.legend(frameon=False, loc="outside upper center", ncols=2)
+    figure.legend(frameon=False, loc="outside upper center")
 
 
 def jacobian(page: Page, figure: Figure) -> None:
@@ -105,6 +105,20 @@ def hessian(page: Page, figure: Figure) -> None:
     axes.plot(1, 1, "k*", ms=13, label="lowest point")
     axes.set(xlabel="x", ylabel="y")
     axes.legend(frameon=False, loc="lower left")
+
+
+def minimize(page: Page, figure: Figure) -> None:
+    axes = figure.subplots()
+    x, y = np.meshgrid(np.linspace(-1.6, 1.6, 200), np.linspace(-0.6, 1.9, 200))
+    values = page.rosenbrock(np.stack([x, y]))
+    axes.contour(x, y, values, 10.0 ** np.arange(-1, 4, 0.5), colors="0.8", linewidths=0.8)
+    axes.axvspan(0.5, 1.6, color="0.92", zorder=0)
+    for name, path in page.paths.items():
+        axes.plot(*np.array(path).T, "o-", ms=4, label=f"{name}, {len(path) - 1} steps")
+    axes.plot(1, 1, "k*", ms=13, label="lowest point")
+    axes.text(0.53, -0.5, "out of bounds", color="0.4")
+    axes.set(xlabel="x", ylabel="y")
+    axes.legend(loc="upper center", frameon=False)
 
 
 def vmap(page: Page, figure: Figure) -> None:
@@ -169,9 +183,9 @@ def numeric(page: Page, figure: Figure) -> None:
     axes.legend(frameon=False)
 
 
-SIZES = {"vmap": (6.4, 3.6), "jacobian": (6.4, 3.2), "hessian": (6, 4)}
+SIZES = {"vmap": (6.4, 3.6), "jacobian": (6.4, 3.2), "hessian": (6, 4), "minimize": (6, 4)}
 PICTURES: list[Callable[[Page, Figure], None]] = [
-    grad, jvp_vjp, jacobian, hessian, vmap, checkpoint, implicit, custom_vjp, numeric
+    grad, jvp_vjp, jacobian, hessian, minimize, vmap, checkpoint, implicit, custom_vjp, numeric
 ]  # fmt: skip
 
 

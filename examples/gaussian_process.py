@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 import atled as at
 
@@ -96,9 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray
     x = np.sort(rng.uniform(0, 10, 20 if options.quick else 40))
     y = signal(x) + 0.3 * rng.normal(size=x.size)
     start = {"length": np.log(3.0), "size": 0.0, "noise": 0.0}
-    both = at.value_and_grad(lambda h: surprise(dict(zip(start, h, strict=True)), x, y))
-    found = minimize(lambda h: tuple(v.numpy() for v in both(h)), list(start.values()), jac=True)
-    h = dict(zip(start, found.x, strict=True))
+    found = at.optim.minimize(surprise, start, args=(x, y), method="BFGS", tol=1e-6)
+    h = {name: value.item() for name, value in found.x.items()}
     for name, value in h.items():
         print(f"{name:7} {np.exp(start[name]):6.3f} -> {np.exp(value):6.3f}")
     print(f"- log p(y) = {found.fun:.6f} after {found.nit} steps")

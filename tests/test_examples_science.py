@@ -1,6 +1,7 @@
 """The scientific examples come to what independent references say, and draw their pictures."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -12,12 +13,13 @@ np = pytest.importorskip("numpy", reason="the scientific examples compute with N
 scipy = pytest.importorskip("scipy", reason="SciPy is the reference here")
 from scipy import integrate, optimize, stats  # noqa: E402
 
-FOLDER = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "examples"
 NAMES = ["curve_fit", "ode_parameters", "gaussian_process", "hanging_chain", "option_greeks"]
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"examples_{name}", FOLDER / f"{name}.py")
+def load(name, folder=FOLDER):
+    spec = importlib.util.spec_from_file_location(f"examples_{name}", folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -214,3 +216,22 @@ def test_greeks_agree_with_their_closed_forms(capsys):
     assert list(found) == list(expected)
     for name, values in expected.items():
         assert found[name] == pytest.approx(values, rel=1e-10, abs=1e-10), name
+
+
+def test_the_page_shows_each_picture_and_they_are_small():
+    pytest.importorskip("matplotlib")
+    pictures = load("pictures", ROOT / "docs")
+    drawn = [draw.__name__ for draw in pictures.PICTURES] + pictures.GALLERY
+    shown = re.findall(r"\]\(images/(\w+)\.png\)", pictures.PAGE.read_text())
+    assert sorted(shown) == sorted(drawn) == sorted(p.stem for p in pictures.IMAGES.glob("*.png"))
+    assert all(path.stat().st_size < 60_000 for path in pictures.IMAGES.iterdir())
+    assert pictures.GALLERY == NAMES
+
+
+@pytest.mark.slow
+def test_the_page_computes_what_its_pictures_show(tmp_path):
+    pytest.importorskip("matplotlib")
+    pictures = load("pictures", ROOT / "docs")
+    paths = pictures.main([draw.__name__ for draw in pictures.PICTURES], tmp_path)
+    assert len(paths) == len(pictures.PICTURES)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)

@@ -12,7 +12,7 @@ from typing import Any
 
 from atled.config import modes
 from atled.core.apply import apply
-from atled.core.batch import Batch, Batched, enter, leave, spread
+from atled.core.batch import Batch, Batched, enter, leaked, leave, spread
 from atled.core.tensor import Tensor, wrap
 from atled.tree import Structure, flatten, unflatten
 
@@ -73,7 +73,11 @@ class Lifted:
 
         Raises:
             Inlined: the function is to run on the batched arguments themselves.
+            TransformError: the batch is over; its Tensors have leaked.
         """
+        if batch.ended and not modes.walking:
+            given = [x._value for x in flatten((args, kwargs))[0] if isinstance(x, Tensor)]
+            raise leaked(batch, given)
         leaves, structure = flatten((args, kwargs))
         pairs = [_taken_off(x, batch) for x in leaves]
         mapped = tuple([axis for _, axis in pairs])

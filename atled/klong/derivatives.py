@@ -6,11 +6,12 @@ point is always a fresh node: what else depends on it counts as constant.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from atled import functions as at
+from atled.core import jacobian as transforms
 from atled.core.autograd import grad, jvp_of
 from atled.core.mode import enable_grad
 from atled.core.tensor import Tensor
@@ -106,13 +107,11 @@ def _numbers(y: Any) -> Any:
     )
 
 
-def _pulled(y: Any, leaves: list[Tensor], g: Any, record: bool, keep: bool = False) -> list[Any]:
+def _pulled(y: Any, leaves: list[Tensor], g: Any, record: bool) -> list[Any]:
     """Return the cotangents of the leaves for a cotangent of y (1 for a scalar)."""
     if type(y) is not Tensor or y._node is None:
         return [at.zeros_like(leaf.detach()) for leaf in leaves]
-    found = grad(
-        y, leaves, g, create_graph=record, retain_graph=keep or None, materialize_grads=True
-    )
+    found = grad(y, leaves, g, create_graph=record, materialize_grads=True)
     return list(found)
 
 
@@ -125,17 +124,17 @@ def gradient(context: Context, f: Any, point: Any) -> Any:
 
 
 @contextmanager
-def _replaced(context: Context, names: list[str]) -> Iterator[list[Tensor]]:
-    """Give variables fresh nodes of the tape for a while."""
+def _bound(context: Context, names: list[str], leaves: Sequence[Any]) -> Iterator[None]:
+    """Give variables other values for a while; what the program assigns meanwhile stays."""
+    variables = context.variables
     before = [context.value_of(name) for name in names]
-    leaves = [leaf_of(v, f"the variable {n}") for n, v in zip(names, before, strict=True)]
-    context.variables.update(zip(names, leaves, strict=True))
+    variables.update(zip(names, leaves, strict=True))
     try:
-        yield leaves
+        yield
     finally:
         for name, value, leaf in zip(names, before, leaves, strict=True):
-            if context.variables.get(name) is leaf:
-                context.variables[name] = value
+            if variables.get(name) is leaf:
+                variables[name] = value
 
 
 def gradients(context: Context, f: Any, names: list[str]) -> list[Any]:
@@ -147,42 +146,44 @@ def loss_and_gradients(context: Context, f: Any, names: list[str]) -> tuple[Any,
     """Return what a function gives, and its gradients with respect to variables."""
     f = _nilad(f, "f:>[a b]")
     outer = any(carries(context.variables.get(n)) for n in names)
-    with _inside(context, None) as record, _replaced(context, names) as leaves:
+    leaves = [leaf_of(context.value_of(n), f"the variable {n}") for n in names]
+    with _inside(context, None) as record, _bound(context, names, leaves):
         y = _scalar(f.run())
         found = _pulled(y, leaves, None, record or outer)
         return y, [settle(g) for g in found]
 
 
-def _rows(y: Any, leaf: Tensor, record: bool) -> Any:
-    """Return ∂y/∂leaf, of the shape of y followed by that of the leaf."""
+def _result(y: Any) -> Tensor:
+    """Return what a function gives as reals, for the transforms of atled."""
     y = _numbers(y)
-    shape = shape_of(y)
-    if not shape:
-        return settle(_pulled(y, [leaf], None, record)[0])
-    count = math.prod(shape)
-    if type(y) is not Tensor or y._node is None:
-        return at.zeros((*shape, *shape_of(leaf)), dtype=leaf.dtype)
-    rows = []
-    for i in range(count):
-        g = at.reshape(at.one_hot(array(i), count).astype(y.dtype), shape)
-        rows.append(_pulled(y, [leaf], g, record, keep=True)[0])
-    return at.reshape(at.stack(rows), (*shape, *shape_of(leaf)))
+    return real(y) if type(y) is Tensor else array(float(y), floating=True)
+
+
+def _point(value: Any, what: str) -> Tensor:
+    """Return a point as reals, with the gradient that it carries."""
+    return real(value) if type(value) is Tensor else leaf_of(value, what).detach()
 
 
 def jacobian(context: Context, f: Any, point: Any) -> Any:
     """Return the Jacobian of a function at a point."""
     f = _monad(f, "x∂f")
-    with _inside(context, point) as record:
-        leaf = leaf_of(point)
-        return _rows(f.run(leaf), leaf, record)
+    x = _point(point, "the point of a derivative")
+    with _inside(context, point):
+        return settle(transforms.jacobian(lambda x: _result(f.run(x)))(x))
 
 
 def jacobians(context: Context, f: Any, names: list[str]) -> list[Any]:
     """Return the Jacobians of a function without arguments with respect to variables."""
     f = _nilad(f, "[a b]∂f")
-    with _inside(context, None) as record, _replaced(context, names) as leaves:
-        y = f.run()
-        return [_rows(y, leaf, record) for leaf in leaves]
+    values = [_point(context.value_of(n), f"the variable {n}") for n in names]
+
+    def run(*leaves: Tensor) -> Tensor:
+        with _bound(context, names, leaves):
+            return _result(f.run())
+
+    with _inside(context, None):
+        found = transforms.jacobian(run, argnums=tuple(range(len(names))))(*values)
+        return [settle(j) for j in found]
 
 
 def hessian(context: Context, f: Any, point: Any) -> Any:

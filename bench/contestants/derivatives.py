@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from contestants.models import rosenbrock
 
-__all__ = ["DERIVATIVES", "FUNCTIONS", "WIDE", "Derivative", "wide"]
+__all__ = ["DERIVATIVES", "FUNCTIONS", "WIDE", "Derivative", "lotka", "wide"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ DERIVATIVES = {
 _COSTS = {
     "rosenbrock": ("Rosenbrock, n = 100,000", "rosenbrock", 100_000),
     "mlp": ("MLP 64-32-10, batch 64", "network", 64),
-    "lotka": ("Lotka-Volterra, 20 RK4 steps", "lotka", 20),
+    "lotka": ("Lotka-Volterra, 50 RK4 steps", "lotka", 50),
     "logdet": ("log-determinant, n = 100", "logdet", 100),
 }
 for _name, (_label, _function, _size) in _COSTS.items():
@@ -109,22 +109,33 @@ def _small(lib: Any) -> Callable[..., Any]:
     return lambda a, b: (lib.sin(a) * b).sum() / (1 + (a * a).sum())
 
 
-def _lotka(lib: Any) -> Callable[..., Any]:
-    """Return the square of where predators and prey end, as a function of four rates."""
+def _repeated(step: Callable[..., Any], state: tuple[Any, ...], times: int) -> tuple[Any, ...]:
+    for _ in range(times):
+        state = step(*state)
+    return state
+
+
+def lotka(lib: Any, loop: Callable[..., tuple[Any, ...]] = _repeated) -> Callable[..., Any]:
+    """Return u² + v² of where prey and predators end, as a function of the four rates p.
+
+    u' = u (p₀ - p₁ v), v' = v (p₃ u - p₂), by 50 steps of Runge and Kutta's method.
+    """
 
     def function(p: Any) -> Any:
-        u, v = 1.0 + 0 * p[0], 1.0 + 0 * p[0]
-        half, step = 0.025, 0.05
-        for _ in range(20):
-            a, e = u * (p[0] - p[1] * v), v * (p[3] * u - p[2])
-            x, y = u + half * a, v + half * e
-            b, f = x * (p[0] - p[1] * y), y * (p[3] * x - p[2])
-            x, y = u + half * b, v + half * f
-            c, g = x * (p[0] - p[1] * y), y * (p[3] * x - p[2])
-            x, y = u + step * c, v + step * g
-            d, h = x * (p[0] - p[1] * y), y * (p[3] * x - p[2])
-            u = u + (step / 6) * (a + 2 * b + 2 * c + d)
-            v = v + (step / 6) * (e + 2 * f + 2 * g + h)
+        def slope(u: Any, v: Any) -> tuple[Any, Any]:
+            return u * (p[0] - p[1] * v), v * (p[3] * u - p[2])
+
+        def step(u: Any, v: Any) -> tuple[Any, Any]:
+            half, whole = 0.025, 0.05
+            a, e = slope(u, v)
+            b, f = slope(u + half * a, v + half * e)
+            c, g = slope(u + half * b, v + half * f)
+            d, h = slope(u + whole * c, v + whole * g)
+            du, dv = a + 2 * b + 2 * c + d, e + 2 * f + 2 * g + h
+            return u + (whole / 6) * du, v + (whole / 6) * dv
+
+        one = 1.0 + 0 * p[0]
+        u, v = loop(step, (one, one), 50)
         return u * u + v * v
 
     return function
@@ -138,7 +149,7 @@ FUNCTIONS: dict[str, Callable[[Any], Callable[..., Any]]] = {
     "sample": _network,
     "small": _small,
     "scalar": lambda lib: lambda x: lib.sin(x) * x,
-    "lotka": _lotka,
+    "lotka": lotka,
     "logdet": lambda lib: lambda a: lib.linalg.slogdet(a)[1],
 }
 
