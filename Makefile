@@ -24,6 +24,7 @@ check: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python bench/eager.py
 	$(BIN)/python bench/compiled.py
+	$(BIN)/python bench/transforms.py
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/generate.py

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent
 PAGE, IMAGES = FOLDER / "derivatives.md", FOLDER / "images"
 GALLERY = ["curve_fit", "ode_parameters", "gaussian_process", "hanging_chain", "option_greeks"]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
-COLOURS = 96  # of a picture's palette: lines and letters need no more
+COLOURS = 200  # of a picture's palette: lines and letters need no more
 WIDEST = 860  # pixels
 
 

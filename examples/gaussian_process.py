@@ -5,7 +5,7 @@
 With the kernel k(a, b) = s² exp(-(a - b)² / 2 l²) and noise of variance e², n values y at x have
 -log p(y) = ½ yᵀ K⁻¹ y + ½ log det K + n/2 log 2π with K = k(x, x) + e² 1. Its gradient
 goes through the factorisation. A grid of the same function, all its points in one vmap, shows that
-the optimiser has found the lowest point.
+the optimizer has found the lowest point.
 Source: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), sections 2.2, 5.4.
 """
 

@@ -1,8 +1,6 @@
 """The interpreter: a program's state, a backend, and the door between Klong and Python."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -33,6 +31,32 @@ class Where(NamedTuple):
 
     name: str
     device: str
+
+
+class Entered:
+    """While it lasts, settings are an interpreter's. A class: it is entered at every call."""
+
+    __slots__ = ("_before", "_k", "_limit", "_quiet")
+
+    def __init__(self, k: "KlongInterpreter") -> None:
+        self._k = k
+
+    def __enter__(self) -> None:
+        k = self._k
+        self._before = settings.backend, settings.device, settings.default_dtype
+        settings.backend, settings.device = k.backend.name, k._device
+        settings.default_dtype = k._real
+        self._limit = sys.getrecursionlimit()
+        if self._limit < k._frames:
+            sys.setrecursionlimit(k._frames)
+        self._quiet = k._library.quiet()  # division by zero is no cause for a warning here
+        self._quiet.__enter__()
+
+    def __exit__(self, *exc: Any) -> None:
+        self._quiet.__exit__(*exc)
+        settings.backend, settings.device, settings.default_dtype = self._before
+        if self._limit < self._k._frames:
+            sys.setrecursionlimit(self._limit)
 
 
 class KlongInterpreter:
@@ -68,6 +92,7 @@ class KlongInterpreter:
         self._device = self._library.check_device(device)
         self.backend = Where(name, self._device or "cpu")
         self._real = float32 if self.backend.device.startswith("mps") else float64
+        self._frames = FRAMES * recursion + 2000
         self.channels = Channels()
         self.context = Context(recursion, system=frozenset(SYSTEM), compiles=compile, owner=self)
         self._linked: dict[str, list[Any]] = {}
@@ -121,22 +146,9 @@ class KlongInterpreter:
     def __repr__(self) -> str:
         return f"<KlongInterpreter on {self.backend.name} ({self.backend.device})>"
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Make this interpreter's backend and dtype the current ones."""
-        before = settings.backend, settings.device, settings.default_dtype
-        limit, needed = sys.getrecursionlimit(), FRAMES * self.context.deepest + 2000
-        settings.backend, settings.device = self.backend.name, self._device
-        settings.default_dtype = self._real
-        if limit < needed:
-            sys.setrecursionlimit(needed)
-        try:
-            with self._library.quiet():
-                yield
-        finally:
-            settings.backend, settings.device, settings.default_dtype = before
-            if limit < needed:
-                sys.setrecursionlimit(limit)
+    def entered(self) -> "Entered":
+        """Return a context in which this interpreter's backend and dtype are the current ones."""
+        return Entered(self)
 
     def call(self, function: Function, args: tuple[Any, ...]) -> Any:
         """Call a Klong function with Python's arguments."""
