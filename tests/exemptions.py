@@ -5,6 +5,10 @@ UNTESTED = {
     "to_device": "nothing to compare without a second device; tests/backends has it",
     "nonzero": "its size depends on the data; tests/ops/test_select.py has it",
     "lu_solve": "its factors follow from its first operand; linalg.solve, by it, is tested in full",
+    "enter_batch": "it takes a batch, which vmap makes; tests/core/test_vmap.py has it",
+    "leave_batch": "as enter_batch",
+    "spread_batch": "as enter_batch",
+    "sum_batch": "as enter_batch",
     "random_bits": "tests/ops/test_random.py has it, against published answers",
 }
 

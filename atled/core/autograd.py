@@ -81,16 +81,17 @@ def backward(
     """
     arrived: list[tuple[Node, Tensor]] = []
     targets = {} if inputs is None else {_wanted(t): t for t in _sequence(inputs)}
+    keep = create_graph if retain_graph is None else retain_graph
     walk = _Walk(tensors, gradient, create_graph)
     passed = walk.run(
-        lambda node, g: arrived.append((node, g)), None if inputs is None else set(targets)
+        lambda node, g: arrived.append((node, g)), None if inputs is None else set(targets), keep
     )
     _refuse_leaked([node for node, _ in arrived])
     for node, g in arrived:  # only now: an error on the way has left every .grad as it was
         for target in [targets[node]] if node in targets else _collectors(node, inputs is None):
             before = target.grad
             target._grad = wrap(g._value, g._node) if before is None else _add(before, g)
-    if not (create_graph if retain_graph is None else retain_graph):
+    if not keep:
         free(passed)
 
 
@@ -128,8 +129,9 @@ def grad(
     sources = _sequence(inputs)
     nodes = [_wanted(t) for t in sources]
     found: dict[Node, Any] = {}
+    keep = create_graph if retain_graph is None else retain_graph
     walk = _Walk(outputs, grad_outputs, create_graph)
-    passed = walk.run(found.__setitem__, set(nodes))
+    passed = walk.run(found.__setitem__, set(nodes), keep)
     if not (allow_unused or materialize_grads):
         for i, node in enumerate(nodes):
             if node not in found:
@@ -138,7 +140,7 @@ def grad(
                     "outputs; pass allow_unused=True for None, or materialize_grads=True for "
                     "zeros; atled.inspect.why_no_grad(output, input) shows where the path ends"
                 )
-    if not (create_graph if retain_graph is None else retain_graph):
+    if not keep:
         free(passed)
     return tuple(
         found[n] if n in found else TENSORS.zeros_like(t) if materialize_grads else None
@@ -158,7 +160,7 @@ def gradients(
         parameters: the leaves to give, in this order; by default all, in the order of making.
     """
     arrived: dict[Node, Any] = {}
-    passed = _Walk(loss, None, False).run(arrived.__setitem__, None)
+    passed = _Walk(loss, None, False).run(arrived.__setitem__, None, keep=False)
     if parameters is None:
         pairs = [(g, node.variable) for node, g in arrived.items() if isinstance(node, Leaf)]
         pairs = [(g, p) for g, p in pairs if p is not None]
@@ -218,11 +220,15 @@ class _Walk:
             for y, g in zip(self.outputs, given, strict=True)
         ]
 
-    def run(self, arrived: Callable[[Node, Any], None], wanted: set[Node] | None) -> list[Node]:
+    def run(
+        self, arrived: Callable[[Node, Any], None], wanted: set[Node] | None, keep: bool
+    ) -> list[Node]:
         """Walk, calling `arrived` with Tensors that nobody else holds; return what to free."""
         with self.outputs[0].backend.quiet():
             if not self.create_graph:
-                return walk_back(self.seeds, lambda node, g: arrived(node, wrap(g)), wanted)
+                return walk_back(
+                    self.seeds, lambda node, g: arrived(node, wrap(g)), wanted, frees=not keep
+                )
             with enable_grad():
                 return walk_back(
                     self.seeds,

@@ -12,8 +12,7 @@ What always holds: the operands and the results of a call live in the same batch
 cotangent is one for each example wherever the call was one for each example.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from weakref import ref
 
@@ -33,12 +32,10 @@ __all__ = [
     "Given",
     "Owner",
     "Place",
-    "as_it_was",
     "fitting",
     "record",
     "refuse_captured",
     "result_node",
-    "watched",
     "whole",
 ]
 
@@ -154,7 +151,8 @@ def record(owner: Owner, given: Given, results: Sequence[Tensor], saved: Any) ->
 def result_node(node: Node, position: int, value: Any) -> Node | None:
     """Return the node of one result of a call, from the call's own.
 
-    A result has one node only: the walk back takes what arrives there for the whole cotangent.
+    A result has one node only, its user's: the walk back takes what arrives there for the whole
+    cotangent, and a derivative with respect to it must see what the rules read of it too.
     """
     if node.shape is not None:
         return node
@@ -311,35 +309,6 @@ def _tensor(x: Any) -> Any:
 
 def _raw(x: Any) -> Any:
     return None if x is None else x._value
-
-
-@contextmanager
-def watched(states: dict[Any, Any]) -> Iterator[None]:
-    """Note the generators that are drawn from, for checkpoints around this too."""
-    before, modes.draws = modes.draws, states
-    try:
-        yield
-    finally:
-        modes.draws = before
-        for generator, state in states.items() if before is not None else ():
-            before.setdefault(generator, state)
-
-
-@contextmanager
-def as_it_was(states: dict[Any, Any], batches: Iterable[Batch]) -> Iterator[None]:
-    """Put generators and batches into the state of a first run, for a second."""
-    now = [(generator, generator.get_state()) for generator in states]
-    before = modes.batches, modes.recomputing
-    modes.batches = tuple(sorted({*modes.batches, *batches}, key=_number))
-    modes.recomputing = True
-    for generator, state in states.items():
-        generator.set_state(state)
-    try:
-        yield
-    finally:
-        modes.batches, modes.recomputing = before
-        for generator, state in now:
-            generator.set_state(state)
 
 
 def refuse_captured(name: str, what: str, nest: Any) -> None:

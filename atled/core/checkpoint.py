@@ -12,30 +12,33 @@ gradients are equal to the last bit.
 Read: Chen, Xu, Zhang, Guestrin: Training Deep Nets with Sublinear Memory Cost (2016).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any
 
-from atled.backends.protocol import NAMESPACES
-from atled.config import modes, settings
+from atled.config import modes
 from atled.core.apply import port_of
 from atled.core.autograd import TENSORS
-from atled.core.batch import batched
+from atled.core.batch import Batch
 from atled.core.mode import enable_grad
-from atled.core.tape import Leaf, Node, _AgainError, push_tangents, walk_back
+from atled.core.run import over_of
+from atled.core.tape import Leaf, Node, push_tangents, walk_back
 from atled.core.tensor import Tensor, lift, wrap
 from atled.core.vmap import called
 from atled.errors import GradError, described, user_line
 from atled.tree import Structure, flatten, unflatten
 
-__all__ = ["checkpoint", "checkpoint_sequential"]
+__all__ = ["as_it_was", "checkpoint", "checkpoint_sequential", "watched"]
 
 
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that keeps its arguments instead of its activations.
 
-    The backward pass runs `function` again to get them back: memory for about a third more time.
+    The backward pass runs `function` again to get them back: memory for the time of one more run
+    forward. Before it does so, it frees what is behind it, unless the graph may be walked again
+    (``retain_graph=True``, `vjp`, Jacobians).
+
     The second run sees the same arguments, captured parameters and random numbers (those of every
     generator that was drawn from), and leaves generators and running statistics as they are; its
     other effects (printing, counting) happen twice. Inside `at.compile` the function is simply
@@ -72,7 +75,10 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
 def checkpoint_sequential(functions: Iterable[Callable[..., Any]], segments: int, x: Any) -> Any:
     """Run functions one after another, in segments of which only the inputs are kept.
 
-    The last segment is not checkpointed: its activations are needed first (as in PyTorch).
+    The last segment is not checkpointed: its activations are needed first (as in PyTorch). Of n
+    layers in s segments, at most s - 1 arguments and the n / s activations of one segment are kept
+    at a time; both together are least for s near √n. For 36 layers of ``tanh(x @ w)`` in 6
+    segments that was 0.36 to 0.40 of the peak without checkpoints, in 1.2 to 1.4 times the time.
 
     Args:
         functions: an `nn.Sequential`, or a list of functions of one argument.
@@ -144,7 +150,7 @@ class _Segment:
     def begin(self, args: Any, kwargs: Any) -> Any:
         """Run the function, and put one node in the place of all that it recorded."""
         since = _now()
-        with _watched(self.states):
+        with watched(self.states):
             result = self.function(*args, **kwargs)
         leaves, structure = flatten(result)
         self.form = structure.form
@@ -165,11 +171,11 @@ class _Segment:
             leaves[i] = wrap(y._value, port_of(hub, port, y._value, y.backend))
         return unflatten(structure, leaves)
 
-    def again(self, node: Node) -> tuple[list[Node], list[Node], list[Node]]:
+    def again(self, node: Node) -> tuple[list[Node], list[Node]]:
         """Run the function again, on aliases of the parents that `node` has by now.
 
         Returns:
-            The nodes of the results, the aliases, and the nodes in between.
+            The nodes of the results, and the aliases.
         """
         aliases = [self._alias(parent) for parent in node.parents]
         stand_in = dict(zip(self.parents, aliases, strict=True))
@@ -191,7 +197,7 @@ class _Segment:
             )
         for each in inside:
             each.parents = tuple([stand_in.get(p, p) for p in each.parents])
-        return roots, aliases, inside
+        return roots, aliases
 
     def _alias(self, parent: Node) -> Node:
         xp = parent.xp or self.xp
@@ -204,24 +210,17 @@ class _Segment:
         return stand_in[own] if own in stand_in else self._alias(own)
 
     @contextmanager
-    def _as_it_was(self) -> Any:
-        """Put generators, captured leaves and batches into the state of the first run."""
-        states = [(generator, generator.get_state()) for generator in self.states]
-        values = [(t, t._value) for t, _ in self.captured]
-        before = modes.batches, modes.recomputing
+    def _as_it_was(self) -> Iterator[None]:
+        """Put captured leaves too into the state of the first run."""
+        now = [(t, t._value) for t, _ in self.captured]
         try:
-            for generator, state in self.states.items():
-                generator.set_state(state)
             for t, value in self.captured:
                 t._value = value
-            modes.batches, modes.recomputing = self.batches, True
-            yield
+            with as_it_was(self.states, self.batches):
+                yield
         finally:
-            modes.batches, modes.recomputing = before
-            for t, value in values:
+            for t, value in now:
                 t._value = value
-            for generator, state in states:
-                generator.set_state(state)
 
     def _checked(self, results: list[Any], structure: Structure, since: int) -> list[Node]:
         """Return the nodes of the results, if they are like those of the first run."""
@@ -252,9 +251,7 @@ class _Segment:
     def pull(self, node: Node, lifted: bool, given: Any, guarded: bool) -> list[Any]:
         """Map cotangents of the results to the parents', on top of what has arrived there."""
         cotangents, before = given
-        roots, aliases, inside = self.again(node)
-        if not guarded and settings.safe_gradients and any(n.hooks for n in inside):
-            raise _AgainError  # a walk that may be repeated must not run them
+        roots, aliases = self.again(node)
         seeds = [(roots[port], g) for port, g in cotangents.items()]
         seeds += [(a, g) for a, g in zip(aliases, before, strict=True) if g is not None]
         arrived: dict[Node, Any] = {}
@@ -263,15 +260,18 @@ class _Segment:
             with enable_grad():
                 walk_back(seeds, arrived.__setitem__, wanted, lift, TENSORS)
         else:
-            walk_back(seeds, arrived.__setitem__, wanted, over=_over([g for _, g in seeds]))
+            over = over_of([g for _, g in seeds])
+            walk_back(
+                seeds, arrived.__setitem__, wanted, over=over, frees=True, repeats=not guarded
+            )
         return [arrived.get(alias) for alias in aliases]
 
     def push(self, node: Node, lifted: bool, tangents: list[Any]) -> list[Any]:
         """Map tangents of the parents (None: zero) to the results'."""
-        roots, aliases, _ = self.again(node)
+        roots, aliases = self.again(node)
         seeds = {a: t for a, t in zip(aliases, tangents, strict=True) if t is not None}
         if not lifted:
-            return push_tangents(seeds, roots, over=_over(seeds.values()))
+            return push_tangents(seeds, roots, over=over_of(seeds.values()))
         with enable_grad():
             return push_tangents(seeds, roots, lift, TENSORS)
 
@@ -331,8 +331,8 @@ ALIAS = _Alias(1)
 
 
 @contextmanager
-def _watched(states: dict[Any, Any]) -> Any:
-    """Note the generators that are drawn from, for the checkpoints around this one too."""
+def watched(states: dict[Any, Any]) -> Iterator[None]:
+    """Note the generators that are drawn from, for what is watched around this too."""
     before, modes.draws = modes.draws, states
     try:
         yield
@@ -340,6 +340,23 @@ def _watched(states: dict[Any, Any]) -> Any:
         modes.draws = before
         for generator, state in states.items() if before is not None else ():
             before.setdefault(generator, state)
+
+
+@contextmanager
+def as_it_was(states: dict[Any, Any], batches: Iterable[Batch]) -> Iterator[None]:
+    """Put generators and batches into the state of a first run, for a second."""
+    now = [(generator, generator.get_state()) for generator in states]
+    before = modes.batches, modes.recomputing
+    try:
+        modes.batches = tuple(sorted(batches, key=lambda batch: batch.number))
+        modes.recomputing = True
+        for generator, state in states.items():
+            generator.set_state(state)
+        yield
+    finally:
+        modes.batches, modes.recomputing = before
+        for generator, state in now:
+            generator.set_state(state)
 
 
 def _now() -> int:
@@ -374,8 +391,3 @@ def _reached(roots: Iterable[Node], since: int) -> tuple[list[Node], set[Node]]:
                 seen.add(parent)
                 stack.append(parent)
     return inside, border
-
-
-def _over(seeds: Any) -> Any:
-    """Return `batched` if a walk's seeds are batched, so that its namespaces must be."""
-    return batched if any(NAMESPACES[type(g)].level > 1 for g in seeds) else None

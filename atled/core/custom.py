@@ -14,15 +14,8 @@ from atled.backends.protocol import NAMESPACES
 from atled.config import modes
 from atled.core.apply import as_tensor
 from atled.core.autograd import TENSORS
-from atled.core.call import (
-    Given,
-    as_it_was,
-    fitting,
-    record,
-    refuse_captured,
-    result_node,
-    watched,
-)
+from atled.core.call import Given, fitting, record, refuse_captured, result_node
+from atled.core.checkpoint import as_it_was, watched
 from atled.core.surface import FUNCTIONS
 from atled.core.tape import Node
 from atled.core.tensor import Tensor, wrap

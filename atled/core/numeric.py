@@ -7,10 +7,12 @@ Its usual estimate is max(1, |x|).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import Any
 
 from atled.backends.protocol import Backend
+from atled.config import settings
 from atled.core.apply import as_tensor
 from atled.core.autograd import TENSORS
 from atled.core.batch import Batched
@@ -36,14 +38,17 @@ def numeric_jacobian(
 
     The function is called on detached values without recording, so it may use NumPy, SciPy or
     anything else inside, and return its arrays and numbers. Tensors arrive as Tensors, arrays as
-    arrays, floats as floats.
+    arrays, floats as floats. Where float64 arrays or floats are varied, float64 is the default
+    dtype while the function runs, since a number has no dtype of its own: what is made of it is
+    float64, and so is what is made of nothing, like random numbers.
 
     Args:
         function: of Tensors, arrays and floats (nested), to the same.
         argnums: the positional argument, or a tuple of them, to vary.
-        eps: the relative step; by default the cube root of the spacing at 1 of the coarsest dtype
-            among what is varied and the results: 6e-6 for float64 (an error near 1e-10), 5e-3 for
-            float32 (near 1e-4). A Python float is a float64.
+        eps: the relative step; by default the cube root of the spacing at 1 of the dtype: 6e-6
+            for float64 (an error near 1e-10), 5e-3 for float32 (near 1e-4). It is the coarsest
+            of what is moved and the results, and, for what is no Tensor, of all that is varied:
+            numbers take the dtype of the Tensors beside them. A Python float is a float64.
 
     Returns:
         A function with the same arguments; its result is nested as that of `jacobian`: for each
@@ -136,18 +141,23 @@ class _Varied:
         self.leaves, self.structures = [list(p[0]) for p in parts], [p[1] for p in parts]
         self.inputs: list[Tensor] = []
         self.places: list[tuple[int, int]] = []  # of each input: argument, and leaf in it
+        self.loose: list[bool] = []  # whether it is no Tensor, so that numbers are made of it
         for i, leaves in enumerate(self.leaves):
             for k, leaf in enumerate(leaves):
                 if isinstance(leaf, Tensor):
                     leaves[k] = leaf = leaf.detach()
                 if i in self.chosen and self._is_varied(leaf):
                     self.inputs.append(_as_input(leaf))
+                    self.loose.append(not isinstance(leaf, Tensor))
                     self.places.append((i, k))
         if not self.inputs:
             raise DTypeError(
                 f"{name}: there is nothing to vary: the arguments {self.chosen} hold no floating "
                 "Tensor, array or number"
             )
+        self.doubles = any(
+            x.dtype is float64 and loose for x, loose in zip(self.inputs, self.loose, strict=True)
+        )
 
     def _argnum(self, i: Any, count: int) -> int:
         if not isinstance(i, int) or isinstance(i, bool) or not -count <= i < count:
@@ -178,7 +188,7 @@ class _Varied:
             if k == moved and x is not None:
                 leaves[i][place] = _like(self.leaves[i][place], x)
         args = [unflatten(s, each) for s, each in zip(self.structures, leaves, strict=True)]
-        with no_grad():
+        with no_grad(), _doubles() if self.doubles else nullcontext():
             result = self.function(*args, **self.kwargs)
         ys, structure = flatten(result)
         return [self._as_value(y) for y in ys], structure
@@ -213,7 +223,8 @@ class _Varied:
         """Return the derivatives of all results by one input, each of shape (*y, *x)."""
         x = self.inputs[k]
         found: list[list[Any]] = [[] for _ in ys]
-        spacing = max(EPSILONS[each.dtype.name] for each in [*self.inputs, *ys])
+        beside = self.inputs if self.loose[k] else [x]
+        spacing = max(EPSILONS[each.dtype.name] for each in [*beside, *ys])
         for above, below, width in _steps(x, self.eps or spacing ** (1 / 3)):
             pairs = zip(self._moved(k, above, ys), self._moved(k, below, ys), strict=True)
             for column, (a, b) in zip(found, pairs, strict=True):
@@ -246,6 +257,16 @@ def _steps(x: Tensor, eps: float) -> Iterator[tuple[Tensor, Tensor, float]]:
         yield above, below, _numbers(above)[i] - _numbers(below)[i]  # as they were rounded
 
 
+@contextmanager
+def _doubles() -> Iterator[None]:
+    """Let numbers become Tensors of float64."""
+    before, settings.default_dtype = settings.default_dtype, float64
+    try:
+        yield
+    finally:
+        settings.default_dtype = before
+
+
 def _empty(y: Tensor) -> Tensor:
     device = None if y.device == "cpu" else y.device
     return wrap(y.backend.zeros((*y.shape, 0), dtype=y.dtype, device=device))
@@ -265,9 +286,12 @@ def _like(leaf: Any, x: Tensor) -> Any:
     """Return a value as what the function was given: a Tensor, a float, or an array."""
     if isinstance(leaf, Tensor):
         return x
-    if isinstance(leaf, float):
+    if type(leaf) is float:
         return x.item()
-    return x.array if type(x.array) is type(leaf) else x.numpy()
+    if type(x.array) is type(leaf):
+        return x.array
+    array = x.numpy()
+    return array[()] if type(leaf) is array.dtype.type else array  # the first: NumPy's scalars
 
 
 def _with(x: Tensor, values: list[float]) -> Tensor:

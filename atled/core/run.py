@@ -24,7 +24,7 @@ from atled.core.tensor import Tensor, lift, wrap
 from atled.errors import DTypeError, NotScalarError, TransformError, user_line
 from atled.tree import Structure, flatten, unflatten
 
-__all__ = ["Argnums", "Run"]
+__all__ = ["Argnums", "Run", "over_of"]
 
 Argnums = int | Sequence[int]
 
@@ -155,6 +155,10 @@ class Run:
         roots = [t._node for t in tensors if t._node is not None]
         return outside(roots, self.since, set(self.nodes))
 
+    def _beside(self) -> list[Tensor]:
+        """Return the Tensors that came with the results: they may be walked from later on."""
+        return [t for t in flatten(self.aux)[0] if isinstance(t, Tensor)]
+
     # -- what a user gets back
 
     def returned(self, nest: Any) -> Any:
@@ -187,8 +191,12 @@ class Run:
 
     # -- the two walks
 
-    def pull(self, cotangents: Sequence[Tensor | None]) -> list[Tensor]:
-        """Map one cotangent for each result (None: zero) to one for each variable."""
+    def pull(self, cotangents: Sequence[Tensor | None], last: bool = False) -> list[Tensor]:
+        """Map one cotangent for each result (None: zero) to one for each variable.
+
+        Args:
+            last: nobody walks this run again, so that checkpoints may free what is behind them.
+        """
         recording = modes.enabled and (
             self.connected or any(g is not None and g._node is not None for g in cotangents)
         )
@@ -205,7 +213,9 @@ class Run:
                     walk_back(pairs, found.__setitem__, wanted, lift, TENSORS)
             else:
                 seeds = [(node, g._value) for node, g in pairs]
-                walk_back(seeds, found.__setitem__, wanted, over=_over([g for _, g in seeds]))
+                over = over_of([g for _, g in seeds])
+                frees = last and self._apart and not self._outside(self._beside())
+                walk_back(seeds, found.__setitem__, wanted, over=over, frees=frees)
         return [
             TENSORS.zeros_like(x) if n not in found else wrap(*_parts(found[n]))
             for n, x in zip(self.nodes, self.inputs, strict=True)
@@ -224,7 +234,7 @@ class Run:
                     found = push_tangents(dict(pairs), reached, lift, TENSORS)
             else:
                 seeds = {n: t._value for n, t in pairs}
-                found = push_tangents(seeds, reached, over=_over(seeds.values()))
+                found = push_tangents(seeds, reached, over=over_of(seeds.values()))
         at = dict(zip(reached, found, strict=True))
         return [
             TENSORS.zeros_like(y)
@@ -261,7 +271,7 @@ def _parts(found: Any) -> tuple[Any, Any]:
     return (found._value, found._node) if isinstance(found, Tensor) else (found, None)
 
 
-def _over(seeds: Any) -> Any:
+def over_of(seeds: Any) -> Any:
     """Return `batched` if a walk's seeds are batched, so that its namespaces must be."""
     return batched if any(NAMESPACES[type(g)].level > 1 for g in seeds) else None
 

@@ -211,6 +211,9 @@ def walk_back(
     lift: Lift | None = None,
     tensors: Any = None,
     over: Over | None = None,
+    *,
+    frees: bool = False,
+    repeats: bool = False,
 ) -> list[Node]:
     """Push cotangents from the seeds back through the tape.
 
@@ -222,6 +225,8 @@ def walk_back(
         tensors: the Tensors' namespace, for a lifted walk.
         over: from a node's namespace to the one of the cotangents, where these are batched and
             what the nodes keep is not.
+        frees: free what is behind before a checkpoint runs again; the caller frees the rest.
+        repeats: the caller looks for NaN, and repeats the walk with guards if need be.
 
     Returns:
         The nodes whose derivatives were called, or would have been: those to free.
@@ -230,27 +235,19 @@ def walk_back(
         GradError: a part of the graph was freed. Nothing has arrived then at any node.
     """
     with _Walking():
-        safe = settings.safe_gradients
-        if not safe or lift is not None or over is not None or _is_stand_in(seeds):
-            return _walked_back(seeds, arrived, wanted, lift, tensors, over, safe)
+        way = _Way(seeds, wanted, lift, tensors, over, frees)
+        safe: bool | None = settings.safe_gradients
+        once = not safe or repeats or lift is not None or over is not None or _is_stand_in(seeds)
+        if safe and repeats:
+            safe = None
         # A NaN is looked for in what arrives only, and the walk then made once more with guards:
         # in every product a guard would take 0.6 of the product's time.
-        nodes: list[Node] = []
-        found: list[Any] = []
-
-        def collect(node: Node, g: Any) -> None:
-            nodes.append(node)
-            found.append(g)
-
-        try:
-            passed = _walked_back(seeds, collect, wanted)
-        except _AgainError:
-            return _walked_back(seeds, arrived, wanted, safe=True)
-        if _may_have_nan(found):
-            return _walked_back(seeds, arrived, wanted, safe=True)
-        for node, g in zip(nodes, found, strict=True):
-            arrived(node, g)
-        return passed
+        while way.end:
+            if once or not way.tried(arrived):
+                way.part(arrived, safe)
+            if frees and way.end:
+                way.free()
+        return way.walked
 
 
 class _AgainError(Exception):
@@ -264,7 +261,11 @@ def _may_have_nan(arrays: list[Any]) -> bool:
     """Say whether an element is NaN, or may be, of a stand-in."""
     spaces = {NAMESPACES[type(x)] for x in arrays}
     if any([space.level for space in spaces]):  # noqa: C419 - half the time of a generator
-        return True
+        batched = [x for x in arrays if NAMESPACES[type(x)].level > 1]
+        return not batched or _may_have_nan(
+            [NAMESPACES[type(x)].whole(x) for x in batched]
+            + [x for x in arrays if NAMESPACES[type(x)].level <= 1]
+        )
     if len(spaces) == 1:
         return spaces.pop().have_nan(arrays)
     return any(NAMESPACES[type(x)].have_nan([x]) for x in arrays)
@@ -275,59 +276,105 @@ def _is_stand_in(seeds: list[tuple[Node, Any]]) -> bool:
     return any(NAMESPACES[type(g)].level for _, g in seeds)
 
 
-def _walked_back(
-    seeds: list[tuple[Node, Any]],
-    arrived: Callable[[Node, Any], None],
-    wanted: set[Node] | None,
-    lift: Lift | None = None,
-    tensors: Any = None,
-    over: Over | None = None,
-    safe: bool | None = None,
-) -> list[Node]:
-    since = -1 if wanted is None else min([node.number for node in wanted], default=-1)
-    nodes = ancestors([node for node, _ in seeds], since)
-    needed = None if wanted is None else _leading_to(wanted, nodes)
-    walked = nodes if needed is None else [n for n in nodes if not needed.isdisjoint(n.parents)]
-    for node in walked:
-        if node.saved is None:
-            raise GradError(FREED.format(node.name))
-    cotangents: dict[Node, Any] = {}
-    for node, g in seeds:
-        cotangents[node] = cotangents[node] + g if node in cotangents else g
-    for node in reversed(nodes):
-        g = cotangents.pop(node, None)
-        if g is None:
-            continue
-        derivative, parents = node.derivative, node.parents
-        if node.marked or wanted is not None:
-            if node.hooks:
-                if safe is None:
-                    raise _AgainError
-                g = _run_hooks(node, g)
-            if derivative is None or node.retained or (wanted is not None and node in wanted):
-                arrived(node, g)
-            if derivative is None or (needed is not None and needed.isdisjoint(parents)):
+class _Way:
+    """What a walk back has to pass, in parts that end before a checkpoint if the walk frees.
+
+    Attributes:
+        nodes: all that the seeds depend on, oldest first; those before `end` are still to pass.
+        needed: those of them that lead to a wanted one, or None for all.
+        walked: those whose derivatives are called.
+        cotangents: what has come to a node so far; for one of several results, by its ports.
+    """
+
+    def __init__(
+        self, seeds: Any, wanted: set[Node] | None, lift: Any, tensors: Any, over: Any, frees: bool
+    ) -> None:
+        self.wanted, self.lift, self.tensors, self.over = wanted, lift, tensors, over
+        self.frees = frees
+        since = -1 if wanted is None else min([node.number for node in wanted], default=-1)
+        self.nodes = nodes = ancestors([node for node, _ in seeds], since)
+        self.end = self.behind = len(nodes)
+        self.needed = needed = None if wanted is None else _leading_to(wanted, nodes)
+        self.walked = (
+            nodes if needed is None else [n for n in nodes if not needed.isdisjoint(n.parents)]
+        )
+        for node in self.walked:
+            if node.saved is None:
+                raise GradError(FREED.format(node.name))
+        self.cotangents: dict[Node, Any] = {}
+        for node, g in seeds:
+            before = self.cotangents.get(node)
+            self.cotangents[node] = g if before is None else before + g
+
+    def tried(self, arrived: Callable[[Node, Any], None]) -> bool:
+        """Pass a part without guards; False, and nothing has happened, if it needs them."""
+        end, cotangents = self.end, self.cotangents
+        self.cotangents = {n: dict(g) if type(g) is dict else g for n, g in cotangents.items()}
+        found: list[tuple[Node, Any]] = []
+        try:
+            self.part(lambda node, g: found.append((node, g)), None)
+            seen = [g for _, g in found]
+            for g in self.cotangents.values():
+                seen += g.values() if type(g) is dict else [g]
+            again = _may_have_nan(seen)
+        except _AgainError:
+            again = True
+        if again:
+            self.end, self.cotangents = end, cotangents
+            return False
+        for node, g in found:
+            arrived(node, g)
+        return True
+
+    def free(self) -> None:
+        """Drop what the nodes behind keep."""
+        behind, self.behind = self.nodes[self.end : self.behind], self.end
+        needed = self.needed
+        free([n for n in behind if needed is None or not needed.isdisjoint(n.parents)])
+
+    def part(self, arrived: Callable[[Node, Any], None], safe: bool | None) -> None:
+        """Pass a part: with guards, without, or (None) without and not past a hook."""
+        nodes, wanted, needed, frees = self.nodes, self.wanted, self.needed, self.frees
+        lift, over, cotangents = self.lift, self.over, self.cotangents
+        first = self.end - 1
+        for i in range(first, -1, -1):
+            node = nodes[i]
+            g = cotangents.pop(node, None)
+            if g is None:
                 continue
-            if node.port is not None:
-                cotangents.setdefault(parents[0], {})[node.port] = g
-                continue
-            if node.gathers:
-                g = g, [cotangents.pop(parent, None) for parent in parents]
-        if lift is None:
-            xp = node.xp if over is None else over(node.xp)
-            saved = node.saved
-        else:
-            xp, saved = tensors, derivative.lifted(node, lift)
-        pull = getattr(derivative, "safe_pull", derivative.pull) if safe else derivative.pull
-        parts = pull(node, xp, saved, g)
-        if node.shapes is not None:
-            parts = _summed(node, parts, xp)
-        for i, parent in enumerate(parents):
-            c = parts[i]
-            if c is not None and (needed is None or parent in needed):
-                before = cotangents.get(parent)
-                cotangents[parent] = c if before is None else before + c
-    return walked
+            derivative, parents = node.derivative, node.parents
+            if node.marked or wanted is not None:
+                if frees and node.gathers and i != first:
+                    cotangents[node], self.end = g, i + 1
+                    return
+                if node.hooks:
+                    if safe is None:
+                        raise _AgainError
+                    g = _run_hooks(node, g)
+                if derivative is None or node.retained or (wanted is not None and node in wanted):
+                    arrived(node, g)
+                if derivative is None or (needed is not None and needed.isdisjoint(parents)):
+                    continue
+                if node.port is not None:  # the only one of its result, see `call.result_node`
+                    cotangents.setdefault(parents[0], {})[node.port] = g
+                    continue
+                if node.gathers:
+                    g = g, [cotangents.pop(parent, None) for parent in parents]
+            if lift is None:
+                xp = node.xp if over is None else over(node.xp)
+                saved = node.saved
+            else:
+                xp, saved = self.tensors, derivative.lifted(node, lift)
+            pull = getattr(derivative, "safe_pull", derivative.pull) if safe else derivative.pull
+            parts = pull(node, xp, saved, g)
+            if node.shapes is not None:
+                parts = _summed(node, parts, xp)
+            for k, parent in enumerate(parents):
+                c = parts[k]
+                if c is not None and (needed is None or parent in needed):
+                    before = cotangents.get(parent)
+                    cotangents[parent] = c if before is None else before + c
+        self.end = 0
 
 
 def _summed(node: Node, parts: list[Any], xp: Any) -> list[Any]:

@@ -85,7 +85,7 @@ def grad(
 
 def _gradient(run: Run) -> Any:
     """Return the gradient of a run's one number, nested as its arguments."""
-    return run.like_inputs(run.pull([TENSORS.ones_like(run.scalar())]))
+    return run.like_inputs(run.pull([TENSORS.ones_like(run.scalar())], last=True))
 
 
 def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:

@@ -146,6 +146,37 @@ def test_a_result_among_the_residuals_is_differentiated_by_the_rule() -> None:
     check_grads(exp, (at.tensor([0.5, -1.0], dtype=at.float64),), order=3)
 
 
+def test_a_rule_that_reads_one_of_several_results_reads_what_its_user_has(backend: str) -> None:
+    class Two(at.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            a, b = at.exp(x), at.sin(x)
+            ctx.save_for_backward(x, a)
+            return a, b
+
+        @staticmethod
+        def backward(ctx, ga, gb):
+            x, a = ctx.saved_tensors
+            return ga * a + gb * at.cos(x)
+
+    by_vjp = at.custom_vjp(lambda x: (at.exp(x), at.sin(x)))
+
+    def fwd(x):
+        a, b = by_vjp(x)
+        return (a, b), (x, a)
+
+    by_vjp.defvjp(fwd, lambda kept, g: (g[0] * kept[1] + g[1] * at.cos(kept[0]),))
+    for two in (Two.apply, by_vjp):
+        x = at.tensor(0.5, dtype=at.float64, requires_grad=True)
+        a, b = two(x)
+        (slope,) = at.autograd.grad(a * a + b, x, create_graph=True)  # 2a da/dx + cos x, da/dx = a
+        (by_a,) = at.autograd.grad(slope, a, retain_graph=True)
+        assert_close(by_a, 4 * a.detach(), 1e-12, 1e-12)
+        (by_x,) = at.autograd.grad(slope + a, x)  # through what the user has, and through the rule
+        z = x.detach()
+        assert_close(by_x, 4 * at.exp(2 * z) - at.sin(z) + at.exp(z), 1e-12, 1e-12)
+
+
 def test_the_first_order_keeps_nothing_of_fwds_tape() -> None:
     inside = []
 

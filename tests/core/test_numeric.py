@@ -45,6 +45,108 @@ def test_float32_takes_a_larger_step():
     testing.assert_close(got, at.jacobian(f)(x), rtol=3e-3, atol=3e-3)
 
 
+DOUBLES = {
+    "float": lambda np: 0.7,
+    "numpy.float64": lambda np: np.float64(0.7),
+    "no axes": lambda np: np.array(0.7),
+    "one element": lambda np: np.array([0.7]),
+}
+WAVES = {
+    "of the argument": lambda x: at.exp(at.sin(x)),
+    "of a number made of it": lambda x: at.exp(at.sin(1.0 * x)),
+    "of an element": lambda x: at.exp(at.sin(number(x))),
+    "of a list": lambda x: at.exp(at.sin(at.tensor([float(number(x)), 0.0])))[:1],
+    "a number too": lambda x: at.exp(at.sin(float(number(x)))).item(),
+}
+
+
+def number(x):
+    return x[0] if getattr(x, "shape", ()) else x
+
+
+@pytest.mark.parametrize("wave", WAVES)
+@pytest.mark.parametrize("kind", DOUBLES)
+def test_float64_is_float64_all_the_way(kind, wave):
+    np = pytest.importorskip("numpy")
+    at.use("numpy")  # whose default is float32
+    x, exact = DOUBLES[kind](np), math.cos(0.7) * math.exp(math.sin(0.7))
+    for transform in (at.numeric_grad, at.numeric_jacobian):
+        slope = transform(WAVES[wave])(x)
+        assert slope.dtype is at.float64
+        assert slope.sum().item() == pytest.approx(exact, rel=1e-9)
+    assert at.get_default_dtype() is at.float32
+
+
+def test_the_default_dtype_is_put_back_after_an_error():
+    at.use("numpy")
+    with pytest.raises(ZeroDivisionError):
+        at.numeric_grad(lambda x: 1 / (x - x))(2.0)
+    assert at.get_default_dtype() is at.float32
+
+
+def test_random_numbers_of_a_function_of_tensors_are_those_of_grad(backend):
+    def noisy(x):
+        at.manual_seed(0)
+        return (x * at.rand(3)).sum()
+
+    x = t([1.0, 2.0, 3.0])
+    testing.assert_close(at.numeric_grad(noisy)(x), at.grad(noisy)(x), rtol=1e-9, atol=1e-9)
+
+
+def _halfstep(leaf, function, of=lambda p: p, argument=lambda leaf: leaf):
+    """Return how far one leaf at 0.5, of what is varied, is moved, by what the function sees."""
+    seen = []
+    at.numeric_jacobian(lambda p: seen.append(float(of(p))) or function(p))(argument(leaf))
+    return max(seen) - 0.5
+
+
+FINE, COARSE = 2.0 ** (-52 / 3), 2.0 ** (-23 / 3)
+
+
+def test_the_step_is_that_of_the_dtype(backend):
+    same = lambda x: x * 1.0
+    assert _halfstep(0.5, same) == pytest.approx(FINE, rel=1e-6)
+    assert _halfstep(t(0.5), same) == pytest.approx(FINE, rel=1e-6)
+    if backend != "python":  # it has float64 only
+        assert _halfstep(t(0.5, at.float32), same) == pytest.approx(COARSE, rel=1e-4)
+        coarse = lambda x: at.astype(x, at.float32)
+        assert _halfstep(t(0.5), coarse) == pytest.approx(COARSE, rel=1e-4)
+
+
+def test_the_step_is_that_of_the_dtype_for_arrays():
+    np = pytest.importorskip("numpy")
+    at.use("numpy")
+    same = lambda x: x * 1.0
+    for make in (np.array, lambda x, dtype: dtype(x)):
+        assert _halfstep(make(0.5, dtype=np.float64), same) == pytest.approx(FINE, rel=1e-6)
+        assert _halfstep(make(0.5, dtype=np.float32), same) == pytest.approx(COARSE, rel=1e-4)
+        kinds = []
+        at.numeric_grad(lambda x, kinds=kinds: kinds.append(type(x)) or x * 1.0)(
+            x := make(0.5, dtype=np.float64)
+        )
+        assert set(kinds) == {type(x)}
+
+
+def test_in_a_nest_a_tensor_has_a_step_of_its_own_and_a_number_the_coarsest():
+    at.use("numpy")
+    single = t([0.3, 0.4], at.float32)
+
+    def of(p):
+        return (p["b"] ** 2 + p["a"].sum() * p["b"]).sum()
+
+    def step(x, function=of):
+        return _halfstep(x, function, lambda p: p["b"], lambda x: {"a": single, "b": x})
+
+    assert step(t(0.5)) == pytest.approx(FINE, rel=1e-6)
+    assert step(t(0.5), lambda p: at.astype(of(p), at.float32)) == pytest.approx(COARSE, rel=1e-4)
+    # A number beside a float32 Tensor is a float32, also where the result is a float64 again.
+    assert step(0.5, lambda p: at.astype(of(p), at.float64)) == pytest.approx(COARSE, rel=1e-4)
+    found = at.numeric_grad(of)({"a": single, "b": t(0.5)})
+    assert (found["a"].dtype, found["b"].dtype) == (at.float32, at.float64)
+    exact = 2 * 0.5 + single.sum().item()
+    assert found["b"].item() == pytest.approx(exact, rel=1e-9)
+
+
 def test_arguments_and_results_are_nested_as_in_jacobian(backend):
     def g(p, k, q):
         return {"a": p["u"] * q.x * k, "b": (p["u"].sum() + q.y**2, p["v"] * 1.0)}

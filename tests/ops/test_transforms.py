@@ -5,6 +5,7 @@ last; `vmap` of `vmap`, `vmap` of `grad`, `grad` of `vmap`; forward mode against
 second derivatives in every order of the two modes. What a batch cannot hold raises its reason.
 """
 
+import gc
 import random
 import sys
 from collections.abc import Sequence
@@ -223,11 +224,13 @@ def _calls(run: Any) -> int:
         count += event in ("call", "c_call")
 
     before = sys.getprofile()
+    gc.disable()  # what others have hung on the garbage collector would be counted too
     sys.setprofile(note)
     try:
         run()
     finally:
         sys.setprofile(before)
+        gc.enable()
     return count
 
 
