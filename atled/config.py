@@ -26,7 +26,7 @@ class _Settings:
     backend: str | None = None  # None: numpy when it can be imported, else python
     device: str | None = None  # None: the backend's own default
     default_dtype: DType | None = None  # None: the backend's own default
-    safe_gradients = True  # whether a zero cotangent stays zero where a derivative is singular
+    safe_gradients = True  # whether what a mask has cut off stays zero behind it
 
 
 class _Changes:

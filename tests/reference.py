@@ -33,12 +33,8 @@ def power(x, *, exponent):
     return np.power(x, float(exponent))
 
 
-def safe_multiply(a, b):
-    return np.where(a == 0, 0, a * b)
-
-
-def absorbing_multiply(a, b):
-    return np.where((a == 0) | (b == 0), 0, a * b)
+def keep(x, mask):
+    return np.where(mask, x, 0)
 
 
 def rsqrt(x):

@@ -121,10 +121,6 @@ class Backend:
         """Return the array that really holds the elements of x, for all examples of a batch."""
         return x
 
-    def have_nan(self, arrays: Sequence[Any]) -> bool:
-        """Say whether an element of one of the arrays is NaN."""
-        return any(bool(self.any(self.isnan(x), axis=None, keepdims=False)) for x in arrays)
-
     def extent(self, x: Any) -> tuple[Any, Any]:
         """Return the smallest and the largest element of x, over all examples of a batch."""
         return self.tolist(self.min(x, axis=None)), self.tolist(self.max(x, axis=None))

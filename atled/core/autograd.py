@@ -10,6 +10,7 @@ from weakref import ref
 
 from atled.config import changes
 from atled.core.apply import apply, as_tensor
+from atled.core.masks import constant
 from atled.core.mode import enable_grad
 from atled.core.op import REGISTRY
 from atled.core.tape import Leaf, Node, free, push_tangents, walk_back
@@ -201,9 +202,12 @@ def jvp_of(
     with outputs[0].backend.quiet():
         if create_graph:
             with enable_grad():
-                found = push_tangents(seeds, known, lift, TENSORS)
+                found = push_tangents(seeds, known, lift, TENSORS, given=constant(seeds.items()))
         else:
-            found = [None if t is None else wrap(t) for t in push_tangents(seeds, known)]
+            found = [
+                None if t is None else wrap(t)
+                for t in push_tangents(seeds, known, given=list(seeds.items()))
+            ]
     by_node = dict(zip(known, found, strict=True))
     return [None if node is None else by_node[node] for node in nodes]
 
@@ -227,7 +231,11 @@ class _Walk:
         with self.outputs[0].backend.quiet():
             if not self.create_graph:
                 return walk_back(
-                    self.seeds, lambda node, g: arrived(node, wrap(g)), wanted, frees=not keep
+                    self.seeds,
+                    lambda node, g: arrived(node, wrap(g)),
+                    wanted,
+                    given=self.seeds,
+                    frees=not keep,
                 )
             with enable_grad():
                 return walk_back(
@@ -236,6 +244,7 @@ class _Walk:
                     wanted,
                     lift,
                     TENSORS,
+                    given=constant(self.seeds),
                 )
 
 

@@ -444,6 +444,7 @@ def _sum(xp: Any, x: Any, *, batch: Batch) -> Any:
 
 enter = linear(
     "enter_batch",
+    passes="moves",
     forward=_enter,
     infer=lambda x, *, batch, axis: Spec((*x.shape[:axis], *x.shape[axis + 1 :]), x.dtype),
     transpose=lambda xp, g, batch, axis: xp.leave_batch(g, batch=batch, axis=axis),
@@ -451,6 +452,7 @@ enter = linear(
 )
 leave = linear(
     "leave_batch",
+    passes="moves",
     forward=_leave,
     infer=lambda x, *, batch, axis: Spec((*x.shape[:axis], batch.size, *x.shape[axis:]), x.dtype),
     transpose=lambda xp, g, batch, axis: xp.enter_batch(g, batch=batch, axis=axis),
@@ -458,6 +460,7 @@ leave = linear(
 )
 spread = linear(
     "spread_batch",
+    passes="moves",
     forward=_spread,
     infer=lambda x, *, batch: x,
     transpose=lambda xp, g, batch: xp.sum_batch(g, batch=batch),
@@ -465,6 +468,7 @@ spread = linear(
 )
 sum_ = linear(
     "sum_batch",
+    passes="moves",
     forward=_sum,
     infer=lambda x, *, batch: x,
     transpose=lambda xp, g, batch: xp.spread_batch(g, batch=batch),

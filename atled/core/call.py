@@ -240,7 +240,7 @@ class CallDerivative:
         lost = [i for i, t in enumerate(run.outputs) if not _reaches(t, run)]
         if lost:
             self._refuse_lost(linear, zeros, lost)
-        return run.pull(kept)
+        return run.pull(kept, given=False)
 
     def _refuse_lost(self, linear: Callable[[Any], Any], zeros: Any, lost: list[int]) -> None:
         """Raise if parts of a rule's result are not connected to what it maps, yet depend on it.

@@ -248,22 +248,21 @@ class _Segment:
 
     # -- the two walks
 
-    def pull(self, node: Node, lifted: bool, given: Any, guarded: bool) -> list[Any]:
+    def pull(self, node: Node, lifted: bool, given: Any) -> list[Any]:
         """Map cotangents of the results to the parents', on top of what has arrived there."""
-        cotangents, before = given
+        cotangents, before, zeros = given
         roots, aliases = self.again(node)
         seeds = [(roots[port], g) for port, g in cotangents.items()]
         seeds += [(a, g) for a, g in zip(aliases, before, strict=True) if g is not None]
         arrived: dict[Node, Any] = {}
         wanted = set(aliases)
+        masks = [(roots[port], s) for port, s in zeros.items() if s is not None]
         if lifted:
             with enable_grad():
-                walk_back(seeds, arrived.__setitem__, wanted, lift, TENSORS)
+                walk_back(seeds, arrived.__setitem__, wanted, lift, TENSORS, given=masks)
         else:
             over = over_of([g for _, g in seeds])
-            walk_back(
-                seeds, arrived.__setitem__, wanted, over=over, frees=True, repeats=not guarded
-            )
+            walk_back(seeds, arrived.__setitem__, wanted, over=over, given=masks, frees=True)
         return [arrived.get(alias) for alias in aliases]
 
     def push(self, node: Node, lifted: bool, tangents: list[Any]) -> list[Any]:
@@ -280,6 +279,7 @@ class _Again:
     """The derivative of a checkpoint's node: run the function again, and walk through it."""
 
     names = ()
+    singular = True  # what it runs again may be
 
     class op:
         """What stands for the operation in names and reports."""
@@ -299,10 +299,7 @@ class _Again:
         return node.saved
 
     def pull(self, node: Node, xp: Any, saved: _Segment, g: Any) -> list[Any]:
-        return saved.pull(node, xp is TENSORS, g, guarded=False)
-
-    def safe_pull(self, node: Node, xp: Any, saved: _Segment, g: Any) -> list[Any]:
-        return saved.pull(node, xp is TENSORS, g, guarded=True)
+        return saved.pull(node, xp is TENSORS, g)
 
     def push(self, node: Node, xp: Any, saved: _Segment, tangents: list[Any]) -> list[Any]:
         return saved.push(node, xp is TENSORS, tangents)
@@ -320,8 +317,6 @@ class _Alias(_Again):
 
     def pull(self, node: Node, xp: Any, saved: Any, g: Any) -> list[Any]:
         return [g]
-
-    safe_pull = pull
 
     def push(self, node: Node, xp: Any, saved: Any, tangents: list[Any]) -> Any:
         return tangents[0]

@@ -1,9 +1,9 @@
 """What a traced value can be: whether it may be infinite or NaN though all data are finite.
 
-`safe_multiply` guards a product where its second operand may be. A guard costs up to 15 % of a
-kernel that computes much, so that a division by √(var + ε) shall not have one. The answers are
-careful: a value is *tame* where that can be seen from the operations it is made of, taking
-overflow in sums and products aside.
+`keep` guards a derivative that may be. A guard costs up to 15 % of a kernel that computes much,
+so that a division by √(var + ε) shall not have one. The answers are careful: a value is *tame*
+where that can be seen from the operations it is made of, taking overflow in sums and products
+aside.
 """
 
 import math

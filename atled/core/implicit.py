@@ -301,7 +301,7 @@ class _Implicit:
     def pull(self, point: _Point, cotangents: list[Tensor]) -> list[Any]:
         """Return θ̄ = -(∂r/∂θ)ᵀ (∂r/∂x)⁻ᵀ x̄."""
         v = self._linear(point, pack(cotangents), transposed=True)
-        return self._of_arguments(point).pull([-v])
+        return self._of_arguments(point).pull([-v], given=False)
 
     def push(self, point: _Point, tangents: list[Any]) -> list[Any]:
         """Return dx = -(∂r/∂x)⁻¹ ∂r/∂θ dθ."""

@@ -151,6 +151,7 @@ def elementwise(
             derivative=derivative,
             operands=operands,
             weak=weak,
+            passes=facets.pop("passes", "each"),
             batch="ranks",
             broadcasts=len(inputs) > 1,
             forward=facets.pop("forward", None),
@@ -212,7 +213,7 @@ def movement(
     def infer(x: Spec, **static: Any) -> Spec:
         return Spec(shape(x.shape, **static), x.dtype)
 
-    facets = {"forward": None} | facets
+    facets = {"forward": None, "passes": "moves"} | facets
     derivative = [_pair(transpose, Rule.itself(name, ("x",)), ("x",))]
     return register(Op(name, "movement", ("x",), infer=infer, derivative=derivative, **facets))
 

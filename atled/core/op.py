@@ -114,11 +114,10 @@ class Rule:
 
         return cls(push, tuple(n.lstrip("*") for n in others), None)
 
-    def bind(self, names: Sequence[str], position: int, safe: bool = False) -> "Bound":
+    def bind(self, names: Sequence[str], position: int) -> "Bound":
         """Return the rule of one operand as ``term(node, xp, saved, g)``.
 
-        A factor is multiplied by `safe_multiply` if asked for: a zero g stays zero. The commonest
-        forms are spelled out: each saves about 150 ns of every node's walk.
+        The commonest forms are spelled out: each saves about 150 ns of every node's walk.
         """
         function, statics = self.function, self.statics
         if statics and "position" in statics:  # one rule for any number of operands
@@ -126,17 +125,13 @@ class Rule:
             statics = tuple(name for name in statics if name != "position")
         where = [names.index(name) for name in self.reads]
         if statics or statics is None:
-            return _with_statics(function, _reader(where), statics, self.factor, safe)
+            return _with_statics(function, _reader(where), statics, self.factor)
         if len(where) == 1:
             (i,) = where
-            if self.factor and safe:
-                return lambda node, xp, saved, g: xp.safe_multiply(g, function(xp, saved[i]))
             if self.factor:
                 return lambda node, xp, saved, g: g * function(xp, saved[i])
             return lambda node, xp, saved, g: function(xp, g, saved[i])
         read = _reader(where)
-        if self.factor and safe:
-            return lambda node, xp, saved, g: xp.safe_multiply(g, function(xp, *read(saved)))
         if self.factor:
             return lambda node, xp, saved, g: g * function(xp, *read(saved))
         return lambda node, xp, saved, g: function(xp, g, *read(saved))
@@ -150,13 +145,10 @@ def _with_statics(
     read: Any,
     statics: tuple[str, ...] | None,
     factor: bool,
-    safe: bool,
 ) -> Bound:
     def term(node: Any, xp: Any, saved: tuple[Any, ...], g: Any) -> Any:
         known = node.static
         chosen = known if statics is None else {name: known[name] for name in statics}
-        if factor and safe:
-            return xp.safe_multiply(g, function(xp, *read(saved), **chosen))
         if factor:
             return g * function(xp, *read(saved), **chosen)
         return function(xp, g, *read(saved), **chosen)
@@ -182,9 +174,12 @@ class Op:
             operand in which it is constant; `Absent` where it has none.
         operands: how operand dtypes meet: "float" (cast to a floating dtype), "same"
             (promoted to one dtype), "any" (left alone).
-        singular: whether a partial derivative can be infinite or NaN: it is then multiplied by
-            `safe_multiply`, so that a cotangent that a mask has made zero stays zero. Rules
-            that are no factors call it themselves.
+        singular: whether a partial derivative can be infinite or NaN, so that a cotangent that
+            a mask has made zero must be kept zero: see `core/masks.py`.
+        passes: how the support of a cotangent passes: "each" (element by element), "moves"
+            (by the rule), "chooses" (by the rule, which cuts some elements off), "factor"
+            (multiply), a pair of functions ``(xp, support, shape, **static)`` back and forward;
+            None where it is not followed.
         keeps_line: whether nodes remember the user's line, for `inspect.nan_report`: by default
             those of singular records, which make an infinity or a NaN of finite operands.
         weak: whether rules and forward take Python scalars as operands.
@@ -208,6 +203,7 @@ class Op:
     derivative: list[Pair | None] | Absent
     operands: str = "any"
     singular: bool = False
+    passes: Any = None
     keeps_line: bool = False
     weak: bool = False
     broadcasts: bool = False
@@ -266,7 +262,7 @@ class Op:
 class Derivative:
     """The derivative of an operation for one choice of operands: what to keep, what to call."""
 
-    __slots__ = ("capture", "names", "op", "positions", "pulls", "pushes", "safe_pulls")
+    __slots__ = ("capture", "names", "op", "passes", "positions", "pulls", "pushes", "singular")
 
     def __init__(self, op: Op, positions: list[int]) -> None:
         self.op, self.positions = op, tuple(positions)
@@ -275,13 +271,12 @@ class Derivative:
         self.names = tuple(dict.fromkeys(name for rule in rules for name in rule.reads))
         self.capture = _capture(op, self.names)
         pulls, pushes = zip(*pairs, strict=True)
-        self.pulls = self._bound(pulls, False)
-        self.safe_pulls = self._bound(pulls, True) if op.singular else self.pulls
-        self.pushes = self._bound(pushes, op.singular)
+        self.pulls, self.pushes = self._bound(pulls), self._bound(pushes)
+        self.singular, self.passes = op.singular, op.passes
 
-    def _bound(self, rules: Sequence[Rule | None], safe: bool) -> list[Bound | None]:
+    def _bound(self, rules: Sequence[Rule | None]) -> list[Bound | None]:
         return [
-            None if rule is None else rule.bind(self.names, i, safe)
+            None if rule is None else rule.bind(self.names, i)
             for i, rule in zip(self.positions, rules, strict=True)
         ]
 
@@ -292,10 +287,6 @@ class Derivative:
             term = pulls[0]
             return [g if term is None else term(node, xp, saved, g)]
         return [g if term is None else term(node, xp, saved, g) for term in pulls]
-
-    def safe_pull(self, node: Any, xp: Any, saved: tuple[Any, ...], g: Any) -> list[Any]:
-        """Do as `pull`, and keep a zero cotangent zero through a singular derivative."""
-        return [g if term is None else term(node, xp, saved, g) for term in self.safe_pulls]
 
     def lifted(self, node: Any, lift: Callable[[Any, Any], Any]) -> tuple[Any, ...]:
         """Return a node's saved values as Tensors, connected to the nodes that made them."""

@@ -17,6 +17,7 @@ from atled.config import modes
 from atled.core.apply import apply, as_tensor
 from atled.core.autograd import TENSORS
 from atled.core.batch import batched, present
+from atled.core.masks import constant
 from atled.core.mode import enable_grad
 from atled.core.op import REGISTRY
 from atled.core.tape import Leaf, Node, outside, push_tangents, walk_back
@@ -191,11 +192,14 @@ class Run:
 
     # -- the two walks
 
-    def pull(self, cotangents: Sequence[Tensor | None], last: bool = False) -> list[Tensor]:
+    def pull(
+        self, cotangents: Sequence[Tensor | None], last: bool = False, given: bool = True
+    ) -> list[Tensor]:
         """Map one cotangent for each result (None: zero) to one for each variable.
 
         Args:
             last: nobody walks this run again, so that checkpoints may free what is behind them.
+            given: the cotangents are the user's own, whose zeros count as masks.
         """
         recording = modes.enabled and (
             self.connected or any(g is not None and g._node is not None for g in cotangents)
@@ -210,19 +214,36 @@ class Run:
         with self.inputs[0].backend.quiet():
             if recording:
                 with enable_grad():
-                    walk_back(pairs, found.__setitem__, wanted, lift, TENSORS)
+                    walk_back(
+                        pairs,
+                        found.__setitem__,
+                        wanted,
+                        lift,
+                        TENSORS,
+                        given=constant(pairs) if given else (),
+                    )
             else:
                 seeds = [(node, g._value) for node, g in pairs]
                 over = over_of([g for _, g in seeds])
                 frees = last and self._apart and not self._outside(self._beside())
-                walk_back(seeds, found.__setitem__, wanted, over=over, frees=frees)
+                walk_back(
+                    seeds,
+                    found.__setitem__,
+                    wanted,
+                    over=over,
+                    given=seeds if given else (),
+                    frees=frees,
+                )
         return [
             TENSORS.zeros_like(x) if n not in found else wrap(*_parts(found[n]))
             for n, x in zip(self.nodes, self.inputs, strict=True)
         ]
 
-    def push(self, tangents: Sequence[Tensor | None]) -> list[Tensor]:
-        """Map one tangent for each variable (None: zero) to one for each result."""
+    def push(self, tangents: Sequence[Tensor | None], given: bool = True) -> list[Tensor]:
+        """Map one tangent for each variable (None: zero) to one for each result.
+
+        `given` is as in `pull`.
+        """
         recording = modes.enabled and (
             self.connected or any(t is not None and t._node is not None for t in tangents)
         )
@@ -231,10 +252,21 @@ class Run:
         with self.inputs[0].backend.quiet():
             if recording:
                 with enable_grad():
-                    found = push_tangents(dict(pairs), reached, lift, TENSORS)
+                    found = push_tangents(
+                        dict(pairs),
+                        reached,
+                        lift,
+                        TENSORS,
+                        given=constant(pairs) if given else (),
+                    )
             else:
                 seeds = {n: t._value for n, t in pairs}
-                found = push_tangents(seeds, reached, over=over_of(seeds.values()))
+                found = push_tangents(
+                    seeds,
+                    reached,
+                    over=over_of(seeds.values()),
+                    given=list(seeds.items()) if given else (),
+                )
         at = dict(zip(reached, found, strict=True))
         return [
             TENSORS.zeros_like(y)

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import ref
 
-from atled.backends.protocol import NAMESPACES
-from atled.config import modes, settings
+from atled.config import modes
+from atled.core.masks import Masks, sum_to_shape
 from atled.errors import GradError
 
 __all__ = ["Leaf", "Lift", "Node", "ancestors", "free", "push_tangents", "walk_back"]
@@ -212,8 +212,8 @@ def walk_back(
     tensors: Any = None,
     over: Over | None = None,
     *,
+    given: Iterable[tuple[Node, Any]] = (),
     frees: bool = False,
-    repeats: bool = False,
 ) -> list[Node]:
     """Push cotangents from the seeds back through the tape.
 
@@ -225,8 +225,8 @@ def walk_back(
         tensors: the Tensors' namespace, for a lifted walk.
         over: from a node's namespace to the one of the cotangents, where these are batched and
             what the nodes keep is not.
+        given: nodes and constants whose zeros count as masks: cotangents of the user's own.
         frees: free what is behind before a checkpoint runs again; the caller frees the rest.
-        repeats: the caller looks for NaN, and repeats the walk with guards if need be.
 
     Returns:
         The nodes whose derivatives were called, or would have been: those to free.
@@ -234,122 +234,28 @@ def walk_back(
     Raises:
         GradError: a part of the graph was freed. Nothing has arrived then at any node.
     """
+    since = -1 if wanted is None else min([node.number for node in wanted], default=-1)
+    nodes = ancestors([node for node, _ in seeds], since)
+    needed = None if wanted is None else _leading_to(wanted, nodes)
+    walked = nodes if needed is None else [n for n in nodes if not needed.isdisjoint(n.parents)]
+    for node in walked:
+        if node.saved is None:
+            raise GradError(FREED.format(node.name))
+    cotangents: dict[Node, Any] = {}
+    for node, g in seeds:
+        cotangents[node] = cotangents[node] + g if node in cotangents else g
+
     with _Walking():
-        way = _Way(seeds, wanted, lift, tensors, over, frees)
-        safe: bool | None = settings.safe_gradients
-        once = not safe or repeats or lift is not None or over is not None or _is_stand_in(seeds)
-        if safe and repeats:
-            safe = None
-        # A NaN is looked for in what arrives only, and the walk then made once more with guards:
-        # in every product a guard would take 0.6 of the product's time.
-        while way.end:
-            if once or not way.tried(arrived):
-                way.part(arrived, safe)
-            if frees and way.end:
-                way.free()
-        return way.walked
-
-
-class _AgainError(Exception):
-    """A walk that may have to be repeated came to a hook, which must not run twice.
-
-    It is made anew with guards then, and only once.
-    """
-
-
-def _may_have_nan(arrays: list[Any]) -> bool:
-    """Say whether an element is NaN, or may be, of a stand-in."""
-    spaces = {NAMESPACES[type(x)] for x in arrays}
-    if any([space.level for space in spaces]):  # noqa: C419 - half the time of a generator
-        batched = [x for x in arrays if NAMESPACES[type(x)].level > 1]
-        return not batched or _may_have_nan(
-            [NAMESPACES[type(x)].whole(x) for x in batched]
-            + [x for x in arrays if NAMESPACES[type(x)].level <= 1]
-        )
-    if len(spaces) == 1:
-        return spaces.pop().have_nan(arrays)
-    return any(NAMESPACES[type(x)].have_nan([x]) for x in arrays)
-
-
-def _is_stand_in(seeds: list[tuple[Node, Any]]) -> bool:
-    """Say whether cotangents are traced or batched: it cannot be seen whether one is NaN."""
-    return any(NAMESPACES[type(g)].level for _, g in seeds)
-
-
-class _Way:
-    """What a walk back has to pass, in parts that end before a checkpoint if the walk frees.
-
-    Attributes:
-        nodes: all that the seeds depend on, oldest first; those before `end` are still to pass.
-        needed: those of them that lead to a wanted one, or None for all.
-        walked: those whose derivatives are called.
-        cotangents: what has come to a node so far; for one of several results, by its ports.
-    """
-
-    def __init__(
-        self, seeds: Any, wanted: set[Node] | None, lift: Any, tensors: Any, over: Any, frees: bool
-    ) -> None:
-        self.wanted, self.lift, self.tensors, self.over = wanted, lift, tensors, over
-        self.frees = frees
-        since = -1 if wanted is None else min([node.number for node in wanted], default=-1)
-        self.nodes = nodes = ancestors([node for node, _ in seeds], since)
-        self.end = self.behind = len(nodes)
-        self.needed = needed = None if wanted is None else _leading_to(wanted, nodes)
-        self.walked = (
-            nodes if needed is None else [n for n in nodes if not needed.isdisjoint(n.parents)]
-        )
-        for node in self.walked:
-            if node.saved is None:
-                raise GradError(FREED.format(node.name))
-        self.cotangents: dict[Node, Any] = {}
-        for node, g in seeds:
-            before = self.cotangents.get(node)
-            self.cotangents[node] = g if before is None else before + g
-
-    def tried(self, arrived: Callable[[Node, Any], None]) -> bool:
-        """Pass a part without guards; False, and nothing has happened, if it needs them."""
-        end, cotangents = self.end, self.cotangents
-        self.cotangents = {n: dict(g) if type(g) is dict else g for n, g in cotangents.items()}
-        found: list[tuple[Node, Any]] = []
-        try:
-            self.part(lambda node, g: found.append((node, g)), None)
-            seen = [g for _, g in found]
-            for g in self.cotangents.values():
-                seen += g.values() if type(g) is dict else [g]
-            again = _may_have_nan(seen)
-        except _AgainError:
-            again = True
-        if again:
-            self.end, self.cotangents = end, cotangents
-            return False
-        for node, g in found:
-            arrived(node, g)
-        return True
-
-    def free(self) -> None:
-        """Drop what the nodes behind keep."""
-        behind, self.behind = self.nodes[self.end : self.behind], self.end
-        needed = self.needed
-        free([n for n in behind if needed is None or not needed.isdisjoint(n.parents)])
-
-    def part(self, arrived: Callable[[Node, Any], None], safe: bool | None) -> None:
-        """Pass a part: with guards, without, or (None) without and not past a hook."""
-        nodes, wanted, needed, frees = self.nodes, self.wanted, self.needed, self.frees
-        lift, over, cotangents = self.lift, self.over, self.cotangents
-        first = self.end - 1
-        for i in range(first, -1, -1):
+        masks = Masks.back(nodes, list(given), tensors)
+        end = len(nodes)
+        for i in range(len(nodes) - 1, -1, -1):
             node = nodes[i]
             g = cotangents.pop(node, None)
             if g is None:
                 continue
             derivative, parents = node.derivative, node.parents
             if node.marked or wanted is not None:
-                if frees and node.gathers and i != first:
-                    cotangents[node], self.end = g, i + 1
-                    return
                 if node.hooks:
-                    if safe is None:
-                        raise _AgainError
                     g = _run_hooks(node, g)
                 if derivative is None or node.retained or (wanted is not None and node in wanted):
                     arrived(node, g)
@@ -357,16 +263,24 @@ class _Way:
                     continue
                 if node.port is not None:  # the only one of its result, see `call.result_node`
                     cotangents.setdefault(parents[0], {})[node.port] = g
+                    if masks is not None:
+                        masks.to_port(node)
                     continue
                 if node.gathers:
-                    g = g, [cotangents.pop(parent, None) for parent in parents]
+                    if frees:  # so that they do not lie beside what the checkpoint recomputes
+                        saved = parts = c = None
+                        behind, end = nodes[i + 1 : end], i + 1
+                        free(behind if needed is None else
+                             [n for n in behind if not needed.isdisjoint(n.parents)])  # fmt: skip
+                    zeros = {} if masks is None else masks.at.pop(node, {})
+                    g = g, [cotangents.pop(parent, None) for parent in parents], zeros
             if lift is None:
-                xp = node.xp if over is None else over(node.xp)
-                saved = node.saved
+                xp, saved = node.xp if over is None else over(node.xp), node.saved
             else:
-                xp, saved = self.tensors, derivative.lifted(node, lift)
-            pull = getattr(derivative, "safe_pull", derivative.pull) if safe else derivative.pull
-            parts = pull(node, xp, saved, g)
+                xp, saved = tensors, derivative.lifted(node, lift)
+            parts = derivative.pull(node, xp, saved, g)
+            if masks is not None:
+                parts = masks.pulled(node, xp, saved, g, parts)
             if node.shapes is not None:
                 parts = _summed(node, parts, xp)
             for k, parent in enumerate(parents):
@@ -374,7 +288,7 @@ class _Way:
                 if c is not None and (needed is None or parent in needed):
                     before = cotangents.get(parent)
                     cotangents[parent] = c if before is None else before + c
-        self.end = 0
+    return walked
 
 
 def _summed(node: Node, parts: list[Any], xp: Any) -> list[Any]:
@@ -384,17 +298,6 @@ def _summed(node: Node, parts: list[Any], xp: Any) -> list[Any]:
         c if c is None or c.shape == shape else sum_to_shape(xp, c, shape)
         for c, shape in zip(parts, shapes, strict=True)
     ]
-
-
-def sum_to_shape(xp: Any, g: Any, shape: tuple[int, ...]) -> Any:
-    """Sum g over the axes that broadcasting added or stretched, back to `shape`."""
-    have = tuple(g.shape)
-    lead = len(have) - len(shape)
-    axes = tuple(range(lead)) + tuple(
-        lead + i for i, n in enumerate(shape) if n == 1 and have[lead + i] != 1
-    )
-    g = xp.sum(g, axis=axes, keepdims=True) if axes else g
-    return g if tuple(g.shape) == tuple(shape) else xp.reshape(g, shape=tuple(shape))
 
 
 def _leading_to(wanted: set[Node], nodes: list[Node]) -> set[Node]:
@@ -420,17 +323,19 @@ def push_tangents(
     lift: Lift | None = None,
     tensors: Any = None,
     over: Over | None = None,
+    *,
+    given: Iterable[tuple[Node, Any]] = (),
 ) -> list[Any]:
     """Push tangents of the seeds forward along the tape; None where nothing arrives.
 
-    `lift`, `tensors` and `over` are as in `walk_back`. A tangent is dropped when all that
+    `lift`, `tensors`, `over` and `given` are as in `walk_back`. A tangent is dropped when all that
     depends on it is done.
 
     Raises:
         GradError: a part of the graph was freed.
     """
     with _Walking():
-        return _pushed(seeds, outputs, lift, tensors, over)
+        return _pushed(seeds, outputs, lift, tensors, over, given)
 
 
 def _pushed(
@@ -439,11 +344,13 @@ def _pushed(
     lift: Lift | None,
     tensors: Any,
     over: Over | None,
+    given: Iterable[tuple[Node, Any]],
 ) -> list[Any]:
     tangents = dict(seeds)
     nodes = ancestors(outputs, min([node.number for node in seeds], default=-1))
     last = {parent: node for node in nodes for parent in node.parents}
     kept = set(outputs)
+    masks = Masks.ahead(nodes, list(given), tensors)
     for node in nodes:
         if node in tangents or node.derivative is None:
             continue
@@ -454,16 +361,21 @@ def _pushed(
             continue
         if node.port is not None:
             tangents[node] = tangents[node.parents[0]][node.port]
+            if masks is not None:
+                masks.from_hub(node)
             continue
         xp = tensors if lift is not None else node.xp if over is None else over(node.xp)
         saved = node.saved if lift is None else node.derivative.lifted(node, lift)
-        t = node.derivative.push(node, xp, saved, incoming)
+        push = node.derivative.push if masks is None else masks.pushed
+        t = push(node, xp, saved, incoming)
         if t is not None and node.shapes is not None and tuple(t.shape) != tuple(node.shape):
             t = xp.broadcast_to(t, shape=tuple(node.shape))
         tangents[node] = t
         for parent in node.parents:
             if last[parent] is node and parent not in kept:
                 tangents.pop(parent, None)
+                if masks is not None:
+                    masks.at.pop(parent, None)
     return [tangents.get(node) for node in outputs]
 
 

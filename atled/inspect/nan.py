@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from atled.backends.protocol import NAMESPACES
-from atled.config import modes, settings
+from atled.config import modes
+from atled.core.masks import Masks, sum_to_shape
 from atled.core.op import REGISTRY, Derivative
-from atled.core.tape import Leaf, Node, ancestors, sum_to_shape
+from atled.core.tape import Leaf, Node, ancestors
 from atled.core.tensor import Tensor
 from atled.errors import GradError, TraceError, described, line_of
 from atled.inspect.facts import is_freed, operation
@@ -81,7 +82,7 @@ def keep_lines() -> Iterator[None]:
     Example:
         >>> import atled as at
         >>> with at.inspect.keep_lines():
-        ...     x = at.tensor([1e30], requires_grad=True)
+        ...     x = at.tensor([2.0], requires_grad=True)
         ...     loss = (x * x).sum()
     """
     before = {op: op.keeps_line for op in REGISTRY.values()}
@@ -223,19 +224,23 @@ def _lost(node: Node) -> tuple[str, ...]:
 def _backward(loss: Tensor, nodes: list[Node], values: Values, hidden: int) -> NanReport | None:
     """Walk back as `backward` does and report the first rule that gives what is not finite."""
     cotangents: dict[Node, Any] = {nodes[-1]: loss.backend.ones_like(loss._value)}
+    masks = Masks.back(nodes, [])
     for node in reversed(nodes):
         g = cotangents.pop(node, None)
         if g is None or node.derivative is None:
             continue
         if node.port is not None:
             cotangents.setdefault(node.parents[0], {})[node.port] = g
+            if masks is not None:
+                masks.to_port(node)
             continue
         if node.gathers:
-            g = g, [cotangents.pop(parent, None) for parent in node.parents]
-        pull = node.derivative.pull
-        if settings.safe_gradients:
-            pull = getattr(node.derivative, "safe_pull", pull)
-        for parent, c, shape in _parts(node, pull(node, node.xp, node.saved, g)):
+            zeros = {} if masks is None else masks.at.pop(node, {})
+            g = g, [cotangents.pop(parent, None) for parent in node.parents], zeros
+        parts = node.derivative.pull(node, node.xp, node.saved, g)
+        if masks is not None:
+            parts = masks.pulled(node, node.xp, node.saved, g, parts)
+        for parent, c, shape in _parts(node, parts):
             if shape is not None and tuple(c.shape) != shape:
                 c = sum_to_shape(node.xp, c, shape)
             if not finite(c):

@@ -19,6 +19,7 @@ cast = linear(
     batch="same",
     samples=(Sample(((3, 4),), {"dtype": float64}),),
     reference="reference.astype",
+    passes="moves",
     doc="Convert to another dtype.",
 )
 move = linear(
@@ -26,6 +27,7 @@ move = linear(
     transpose=lambda xp, g, x_device: xp.to_device(g, device=x_device),
     infer=lambda x, *, device: x,
     batch="same",
+    passes="moves",
     doc="Move to another device of the same backend.",
 )
 

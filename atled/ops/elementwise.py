@@ -43,6 +43,7 @@ multiply = elementwise(
     aliases=("mul",),
     singular=True,
     keeps_line=False,
+    passes="factor",
     doc="Multiply element by element: a · b.",
 )
 divide_ = elementwise(
@@ -268,6 +269,7 @@ maximum = elementwise(
     [lambda xp, a, b, y: _winner(xp, a, b, y), lambda xp, a, b, y: _winner(xp, b, a, y)],
     operands="same",
     samples=PAIRS,
+    passes="chooses",
     doc="The larger of a and b; a tie is split evenly.",
 )
 minimum = elementwise(
@@ -275,6 +277,7 @@ minimum = elementwise(
     [lambda xp, a, b, y: _winner(xp, b, a, y), lambda xp, a, b, y: _winner(xp, a, b, y)],
     operands="same",
     samples=PAIRS,
+    passes="chooses",
     doc="The smaller of a and b; a tie is split evenly.",
 )
 
@@ -297,6 +300,7 @@ clip_ = elementwise(
         Sample(((5,),), {"lo": 0.0, "hi": None}),
     ),
     door=False,
+    passes="chooses",
     doc="Clip to constant bounds; slope 1 on them.",
 )
 
@@ -361,6 +365,7 @@ relu = elementwise(
     operands="same",
     samples=UNARY,
     reference="reference.relu",
+    passes="chooses",
     doc="max(x, 0); derivative 0 at 0.",
 )
 sigmoid = elementwise(

@@ -103,6 +103,7 @@ band = linear(
         Sample(((4, 3),), {"low": -1, "high": 0}),
     ),
     reference="reference.band",
+    passes="chooses",
     doc="x where low ≤ column - row ≤ high, 0 elsewhere; None for no bound.",
 )
 
@@ -123,6 +124,7 @@ permute_rows = linear(
         Sample(((3, 2), [[[2], [0], [1]], [[0], [2], [1]]]), {"inverse": True}),
     ),
     reference="reference.permute_rows",
+    passes="moves",
     doc="The rows x[p[i]] of matrices, or back: the rows i of x put at p[i]; p is a column.",
 )
 

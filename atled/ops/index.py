@@ -66,6 +66,7 @@ gather = linear(
     transpose=lambda xp, g, indices, x_shape: xp.scatter_nd(g, *indices, shape=tuple(x_shape)),
     samples=(NESTED, Sample(((3, 4), ROWS, [1, 1, 0]))),
     reference="reference.gather_nd",
+    passes="chooses",
     doc="x[i₀, i₁, …] for integer arrays over the leading axes.",
 )
 scatter = linear(
@@ -78,6 +79,7 @@ scatter = linear(
     transpose=lambda xp, g, indices: xp.gather_nd(g, *indices),
     samples=(Sample(((3, 4), ROWS), {"shape": (3, 4)}),),
     reference="reference.scatter_nd",
+    passes="chooses",
     doc="Zeros with v added at [i₀, i₁, …]; repeated places add up. The transpose of gather_nd.",
 )
 
@@ -115,6 +117,7 @@ scatter_add_ = opaque(
     jvps=[lambda xp, t: t, _scattered, None],
     samples=(Sample(((3, 4), (3, 4), ROWS)),),
     reference="reference.scatter_nd_add",
+    passes="chooses",
     doc="A copy of x with v added at [i₀, i₁, …]; repeated places add up.",
 )
 scatter_set_ = opaque(
@@ -127,6 +130,7 @@ scatter_set_ = opaque(
     jvps=[_cleared, _scattered, None],
     samples=(Sample(((3, 4), (2, 4), [2, 0])),),
     reference="reference.scatter_nd_set",
+    passes="chooses",
     doc="A copy of x with v written at [i₀, i₁, …], places that must not repeat.",
 )
 

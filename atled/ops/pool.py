@@ -120,6 +120,7 @@ pool_take = linear(
     ),
     samples=(Sample(((1, 1, 4, 3), PLACES), STATIC),),
     reference="reference.pool_take",
+    passes="chooses",
     doc="The element at a place of each window.",
 )  # fmt: skip
 pool_spread = linear(
@@ -135,6 +136,7 @@ pool_spread = linear(
     ),
     samples=(Sample(((1, 1, 2, 4), PLACES), {**STATIC, "spatial": (4, 3)}),),
     reference="reference.pool_spread",
+    passes="chooses",
     doc="Values added up at a place of each window; the transpose of pool_take.",
 )
 

@@ -50,6 +50,7 @@ sum_ = reduction(
     result="sum",
     samples=AXES,
     vjp=lambda xp, g, x_shape, axis, keepdims: _spread(xp, g, x_shape, axis, keepdims),
+    passes="moves",
     doc="Sum over axes; integers and booleans add up in int64.",
 )
 mean_ = reduction(
@@ -63,6 +64,7 @@ mean_ = reduction(
     vjp=lambda xp, g, x_shape, axis, keepdims: _spread(
         xp, _in_float32(xp, g, lambda w: w / _length(x_shape, axis)), x_shape, axis, keepdims
     ),
+    passes="moves",
     doc="Average over axes: Σx / n; integers give the default floating dtype.",
 )
 
@@ -72,6 +74,7 @@ def _extreme(name: str, alias: str, doc: str) -> Op:
     return reduction(
         name,
         samples=AXES,
+        passes="chooses",
         aliases=(alias,),
         vjp=lambda xp, g, x, y, axis, keepdims: (
             _spread(xp, g, x.shape, axis, keepdims) * _share(xp, x, y, axis, keepdims)
@@ -256,9 +259,8 @@ def _softmax(xp: Any, x: Any, *, axis: Any) -> Any:
 
 
 def _softmax_map(xp: Any, g: Any, y: Any, axis: Any) -> Any:
-    """Apply the derivative of softmax, diag(y) - y yᵀ; a row of zeros stays so where y is NaN."""
-    centre = xp.sum(xp.safe_multiply(g, y), axis=axis, keepdims=True)
-    return xp.safe_multiply(g - centre, y)
+    """Apply the derivative of softmax, diag(y) - y yᵀ."""
+    return y * (g - xp.sum(g * y, axis=axis, keepdims=True))
 
 
 def _log_softmax(xp: Any, x: Any, *, axis: Any) -> Any:
@@ -277,6 +279,11 @@ def _logsumexp(xp: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
     return total if keepdims else xp.reshape(total, shape=reduced_shape(x.shape, axis, False))
 
 
+def _over_axis(xp: Any, s: Any, shape: Any, axis: Any) -> Any:
+    """Spread a support over the axis in which all elements depend on each other."""
+    return xp.broadcast_to(xp.sum(s, axis=axis, keepdims=True), shape=shape)
+
+
 softmax_ = opaque(
     "softmax",
     forward=_softmax,
@@ -285,7 +292,8 @@ softmax_ = opaque(
     samples=SOFTMAX,
     vjps=[lambda xp, g, y, axis: _softmax_map(xp, g, y, axis)],
     jvps=[lambda xp, t, y, axis: _softmax_map(xp, t, y, axis)],
-    keeps_line=True,
+    singular=True,
+    passes=(_over_axis, _over_axis),
     reference="scipy.special.softmax",
     doc="eˣ / Σ eˣ over an axis, without overflow.",
 )
@@ -295,13 +303,10 @@ log_softmax_ = opaque(
     batch="axis",
     infer=lambda x, *, axis: x,
     samples=SOFTMAX,
-    vjps=[
-        lambda xp, g, y, axis: g - xp.safe_multiply(xp.sum(g, axis=axis, keepdims=True), xp.exp(y))
-    ],
-    jvps=[
-        lambda xp, t, y, axis: t - xp.sum(xp.safe_multiply(t, xp.exp(y)), axis=axis, keepdims=True)
-    ],
-    keeps_line=True,
+    vjps=[lambda xp, g, y, axis: g - xp.sum(g, axis=axis, keepdims=True) * xp.exp(y)],
+    jvps=[lambda xp, t, y, axis: t - xp.sum(t * xp.exp(y), axis=axis, keepdims=True)],
+    singular=True,
+    passes=(_over_axis, _over_axis),
     reference="scipy.special.log_softmax",
     doc="x - log Σ eˣ over an axis, without overflow.",
 )
@@ -310,16 +315,18 @@ logsumexp = reduction(
     operands="float",
     forward=_logsumexp,
     samples=AXES,
-    vjp=lambda xp, g, x, y, axis, keepdims: xp.safe_multiply(
-        _spread(xp, g, x.shape, axis, keepdims),
-        xp.exp(x - _spread(xp, y, x.shape, axis, keepdims)),
+    vjp=lambda xp, g, x, y, axis, keepdims: (
+        _spread(xp, g, x.shape, axis, keepdims)
+        * xp.exp(x - _spread(xp, y, x.shape, axis, keepdims))
     ),
     jvp=lambda xp, t, x, y, axis, keepdims: xp.sum(
-        xp.safe_multiply(t, xp.exp(x - _spread(xp, y, x.shape, axis, keepdims))),
-        axis=axis,
-        keepdims=keepdims,
+        t * xp.exp(x - _spread(xp, y, x.shape, axis, keepdims)), axis=axis, keepdims=keepdims
     ),
-    keeps_line=True,
+    singular=True,
+    passes=(
+        lambda xp, s, shape, axis, keepdims: _spread(xp, s, shape, axis, keepdims),
+        lambda xp, s, shape, axis, keepdims: xp.sum(s, axis=axis, keepdims=keepdims),
+    ),
     reference="scipy.special.logsumexp",
     doc="log Σ eˣ over axes, without overflow.",
 )

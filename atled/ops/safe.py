@@ -1,94 +1,40 @@
-"""Products in which a zero stays zero: what the rules of singular records multiply by.
+"""Keeping a derivative zero where a mask has made it so: the record, and the setting.
 
-A mask makes a cotangent zero, and the derivative behind it may be infinite or NaN: for
-``where(x > 0, sqrt(x), 0)`` at x = 0 the product is 0 · ∞. The zero says that the branch was not
-taken, so it wins. Only a zero does: an infinite derivative under any other cotangent stays
-infinite, and a NaN cotangent stays NaN.
-
-``where(g == 0, 0, g * f)`` written with `where` and `multiply` would be wrong at higher orders: it
-is constant in g where g is 0, while the derivative of g · f in g is f there too, as for (√x - 1)²
-at x = 1. So the product is a record, and differentiated as the bilinear map that it is.
+How it is found out where is in `core/masks.py`.
 """
 
-import math
-from typing import Any
-
 from atled.config import settings
-from atled.core.kinds import broadcast_shapes, opaque
-from atled.core.op import Spec
-from atled.dtypes import promote
+from atled.core.kinds import linear
+from atled.core.op import Sample
 from atled.errors import DTypeError
-from atled.ops.elementwise import PAIRS
 
 __all__ = ["get_safe_gradients", "set_safe_gradients"]
 
-
-def _is_plain(b: Any) -> bool:
-    """Say whether a product by b needs no guard: it is off, or b is a finite number."""
-    return not settings.safe_gradients or (type(b) in (float, int) and math.isfinite(b))
-
-
-def _safe(xp: Any, a: Any, b: Any) -> Any:
-    return a * b if _is_plain(b) else xp.where(a == 0, 0, a * b)
-
-
-def _absorbing(xp: Any, a: Any, b: Any) -> Any:
-    return a * b if _is_plain(b) else xp.where((a == 0) | (b == 0), 0, a * b)
-
-
-def _product(a: Spec, b: Spec) -> Spec:
-    return Spec(broadcast_shapes(a.shape, b.shape, name="multiply"), promote([a.dtype, b.dtype]))
-
-
-safe_multiply = opaque(
-    "safe_multiply",
-    inputs=("a", "b"),
-    forward=_safe,
-    infer=_product,
-    vjps=[
-        lambda xp, g, b: xp.safe_multiply(g, b),
-        lambda xp, g, a: xp.absorbing_multiply(g, a),
-    ],
-    jvps=[
-        lambda xp, t, b: xp.safe_multiply(t, b),
-        lambda xp, t, a: xp.absorbing_multiply(t, a),
-    ],
-    operands="same",
-    weak=True,
-    broadcasts=True,
+keep = linear(
+    "keep",
+    inputs=("x", "mask"),
+    forward=lambda xp, x, mask: xp.where(mask, x, 0),
+    infer=lambda x, mask: x,
+    transpose=lambda xp, g, mask: xp.keep(g, mask),
+    operands="any",
     batch="ranks",
-    samples=PAIRS,
-    reference="reference.safe_multiply",
-    doc="a · b, and 0 where a is 0, even if b is infinite or NaN.",
-)
-absorbing_multiply = opaque(
-    "absorbing_multiply",
-    inputs=("a", "b"),
-    forward=_absorbing,
-    infer=_product,
-    vjps=[
-        lambda xp, g, b: xp.absorbing_multiply(g, b),
-        lambda xp, g, a: xp.absorbing_multiply(g, a),
-    ],
-    jvps=[
-        lambda xp, t, b: xp.absorbing_multiply(t, b),
-        lambda xp, t, a: xp.absorbing_multiply(t, a),
-    ],
-    operands="same",
-    weak=True,
-    broadcasts=True,
-    batch="ranks",
-    samples=PAIRS,
-    reference="reference.absorbing_multiply",
-    doc="a · b with 0 · ∞ = 0, as in measure theory: 0 where a or b is 0.",
+    passes="chooses",
+    samples=(
+        Sample(((2, 2), [[True, False], [False, True]])),
+        Sample(((3, 2), [True, False])),
+    ),
+    reference="reference.keep",
+    doc="x where a mask is true, 0 elsewhere, whatever x is there: also infinite or NaN.",
 )
 
 
 def set_safe_gradients(enabled: bool) -> None:
-    """Choose whether a zero cotangent stays zero through a singular derivative (initially yes).
+    """Choose whether what a mask has cut off stays zero behind it (initially yes).
 
-    Switched off, 0 · ∞ is NaN in derivatives too, as in PyTorch and JAX. The setting holds for
-    the whole process; compiled functions are traced anew when it changes.
+    A mask is what chooses elements whatever the others are: `where`, an index, a larger operand,
+    a clip, a constant factor of zero. Its zero then wins over an infinite or NaN derivative.
+    Switched off, 0 · ∞ is NaN, as in PyTorch and JAX. The setting holds for the whole process;
+    compiled functions are traced anew when it changes.
 
     Args:
         enabled: True or False.
@@ -112,5 +58,5 @@ def set_safe_gradients(enabled: bool) -> None:
 
 
 def get_safe_gradients() -> bool:
-    """Return whether a zero cotangent stays zero through a singular derivative."""
+    """Return whether what a mask has cut off stays zero behind it."""
     return settings.safe_gradients

@@ -37,6 +37,7 @@ where_ = opaque(
         Sample(([[True, False], [False, True]], (2, 2), (2, 2))),
         Sample(([[True], [False]], (2,), (2, 2))),
     ),
+    passes="chooses",
     doc="a where c is true, b elsewhere. Both branches are computed: to keep a NaN of the branch "
     "not taken out of the gradient, replace its argument too (the double-where idiom).",
 )

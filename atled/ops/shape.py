@@ -20,9 +20,9 @@ from atled.core.kinds import (
     normalize_axes,
     opaque,
 )
+from atled.core.masks import sum_to_shape
 from atled.core.op import Sample, Spec
 from atled.core.surface import public, spelled
-from atled.core.tape import sum_to_shape
 from atled.core.tensor import Tensor
 from atled.errors import ShapeError
 
@@ -64,6 +64,7 @@ slice_ = movement(
     batch=lambda xp, n, mapped, x, *, index: xp.slice(x, index=((0, n, 1), *index)),
     samples=(Sample(((5, 6),), {"index": ((1, 4, 1), (5, None, -2))}),),
     reference="reference.slice",
+    passes="chooses",
     doc="Start, stop and step along each axis.",
 )
 place = movement(
@@ -75,6 +76,7 @@ place = movement(
     ),
     samples=(Sample(((3, 3),), {"index": ((1, 4, 1), (5, None, -2)), "shape": (5, 6)}),),
     reference="reference.place",
+    passes="chooses",
     doc="Zeros, with the elements at a slice; the transpose of slice.",
 )
 
@@ -119,6 +121,7 @@ concat_ = opaque(
     ],
     samples=(Sample(((2, 3), (4, 3)), {"axis": 0}), Sample(((2, 3), (2, 1), (2, 2)), {"axis": 1})),
     reference="reference.concat",
+    passes="chooses",
     doc="Join along an axis.",
 )
 
@@ -175,6 +178,7 @@ cut = linear(
         Sample(((2, 3),), {"sizes": (1, 1, 1), "axis": 1, "drop": True}),
     ),
     reference="reference.cut",
+    passes="chooses",
     doc="The pieces of given sizes along an axis, without that axis where they are dropped.",
 )
 

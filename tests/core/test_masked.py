@@ -265,9 +265,96 @@ def guarded(f: Callable[[at.Tensor], at.Tensor]) -> bool:
 
 def test_compiled_products_of_tame_values_have_no_guard() -> None:
     pytest.importorskip("llvmlite", reason="compile needs llvmlite")
-    assert not guarded(lambda x: at.tanh(x * x + 1) * at.exp(-(x * x)))
-    assert not guarded(lambda x: x / at.sqrt(x * x + 1e-5))
-    assert not guarded(lambda x: at.log(x * x + 1.0) * at.sigmoid(x))
-    assert guarded(lambda x: x * at.log(x))
-    assert guarded(lambda x: x / at.sqrt(x * x))
-    assert guarded(lambda x: at.exp(at.exp(x)))
+    below = lambda f: lambda x: at.where(x < 2, f(x), 0.0)
+    assert not guarded(below(lambda x: at.tanh(x * x + 1) * at.exp(-(x * x))))
+    assert not guarded(below(lambda x: x / at.sqrt(x * x + 1e-5)))
+    assert not guarded(below(lambda x: at.log(x * x + 1.0) * at.sigmoid(x)))
+    assert guarded(below(lambda x: x * at.log(x)))
+    assert guarded(below(lambda x: x / at.sqrt(x * x)))
+    assert guarded(below(lambda x: at.exp(at.exp(x))))
+    assert not guarded(lambda x: x * at.log(x))  # nothing is masked
+
+
+# -- zeros that are no masks
+
+
+@pytest.mark.parametrize("order", ["reverse", "forward"])
+@pytest.mark.parametrize(
+    ("f", "at_"),
+    [
+        pytest.param(lambda x: at.log(1 + at.exp(x)), 1000.0, id="softplus"),  # 1, not 0
+        pytest.param(lambda x: at.sqrt(x) ** 2, 0.0, id="a square of a root"),  # 1
+        pytest.param(lambda x: at.pow(x**3, 1 / 3), 0.0, id="a root of a cube"),  # 1
+    ],
+)
+def test_a_zero_that_only_happens_is_not_taken_for_a_mask(f, at_, order, backend: str) -> None:
+    x = point(at_)
+    if order == "reverse":
+        assert math.isnan(derivative(f, x).item())
+    else:
+        assert math.isnan(jvp_of([f(x)], [x], [at.ones_like(x)])[0].item())
+
+
+def test_it_is_not_where_something_else_is_masked(backend: str) -> None:
+    x = point(1000.0, 1.0, 0.0)
+    found = derivative(lambda x: at.where(x > 0.5, at.log(1 + at.exp(x)), 0.0), x).tolist()
+    assert math.isnan(found[0])
+    assert found[1:] == [pytest.approx(1 / (1 + math.exp(-1))), 0.0]
+
+
+# -- what masks
+
+
+MASKS: list[tuple[str, Callable[[at.Tensor], at.Tensor]]] = [
+    ("where", lambda y: at.where(at.tensor([False, True]), y, 1.0)),
+    ("index", lambda y: y[1]),
+    ("boolean index", lambda y: y[at.tensor([False, True])]),
+    ("gather", lambda y: at.take(y, at.tensor([1, 1]))),
+    ("constant factor", lambda y: y * at.tensor([0.0, 3.0], dtype=at.float64)),
+    ("relu", lambda y: at.nn.functional.relu(y - 1)),
+    ("clip", lambda y: at.clip(y, 1.0, 5.0)),
+    ("maximum", lambda y: at.maximum(y, 1.0)),
+    ("max", lambda y: y.max()),
+    ("written over", lambda y: at.concat([at.ones(1, dtype=at.float64), y[1:]])),
+    ("unbound", lambda y: list(y)[1]),
+    ("sorted", lambda y: at.sort(y)[1]),
+    ("triangle", lambda y: at.triu(at.stack([y, y]))[1]),
+]
+
+
+@pytest.mark.parametrize("f", [pytest.param(f, id=name) for name, f in MASKS])
+@pytest.mark.parametrize("how", ["eager", "recorded", "batched", "compiled", "jacobian"])
+def test_masks(f, how: str, backend: str) -> None:
+    """The gradient of f(√x) at (0, 4), where f cuts the first element off."""
+    g = lambda x: f(at.sqrt(x)).sum()
+    x = point(0.0, 4.0)
+    if how == "eager":
+        found = derivative(g, x)
+    elif how == "recorded":
+        (found,) = at.autograd.grad(g(x), x, create_graph=True)
+    elif how == "batched":
+        found = at.vmap(at.grad(g))(at.stack([x.detach(), x.detach()]))[1]
+    elif how == "jacobian":
+        found = at.jacobian(lambda x: f(at.sqrt(x)))(x.detach())
+        found = found.sum(axis=0) if found.ndim > 1 else found
+    else:
+        pytest.importorskip("llvmlite", reason="compile needs llvmlite")
+        if backend != "numpy":
+            pytest.skip("programs run on NumPy's arrays")
+        if f is dict(MASKS)["boolean index"]:
+            pytest.skip("its shape depends on values, which compile refuses")
+        found = at.compile(at.grad(g))(x.detach())
+    slope = derivative(lambda x: f(at.sqrt(x)).sum(), point(1.0, 4.0)).tolist()[1]
+    assert found.tolist() == [0.0, pytest.approx(slope)]
+    assert slope > 0
+
+
+def test_rows_of_a_jacobian_are_masks_too(backend: str) -> None:
+    x = at.tensor([0.0, 4.0], dtype=at.float64)
+    expected = [[math.inf, 0.0], [0.0, 0.25]]
+    assert at.jacrev(at.sqrt)(x).tolist() == expected
+    assert at.jacfwd(at.sqrt)(x).tolist() == expected
+    _, pull = at.vjp(at.sqrt, x)
+    v = at.tensor([0.0, 1.0], dtype=at.float64)
+    assert pull(v)[0].tolist() == [0.0, 0.25]
+    assert at.jvp(at.sqrt, (x,), (v,))[1].tolist() == [0.0, 0.25]
