@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from atled.backends import lapack
+from atled.backends.order import stable_order
 from atled.backends.protocol import Backend, default_dtype, shape_of_nest
 from atled.dtypes import ALL, DType, bfloat16, bool_, by_name, float32
 from atled.errors import BackendError, DTypeError, ShapeError
@@ -243,8 +244,8 @@ class NumpyBackend(Backend):
 
     def argsort(self, x: Any, *, axis: int, descending: bool = False) -> Any:
         if not descending:
-            return np.argsort(x, axis=axis, kind="stable")
-        back = np.argsort(np.flip(x, axis), axis=axis, kind="stable")
+            return stable_order(x, axis)
+        back = stable_order(np.flip(x, axis), axis)
         return np.flip(x.shape[axis] - 1 - back, axis)
 
     def searchsorted(self, x1: Any, x2: Any, *, side: str = "left") -> Any:

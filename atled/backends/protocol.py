@@ -121,6 +121,10 @@ class Backend:
         """Return the array that really holds the elements of x, for all examples of a batch."""
         return x
 
+    def is_tame(self, x: Any) -> bool:
+        """Say whether x is known to be finite for finite data: of a traced array only."""
+        return False
+
     def extent(self, x: Any) -> tuple[Any, Any]:
         """Return the smallest and the largest element of x, over all examples of a batch."""
         return self.tolist(self.min(x, axis=None)), self.tolist(self.max(x, axis=None))

@@ -233,6 +233,10 @@ class Batching(Backend):
     def whole(self, x: Any) -> Any:
         return NAMESPACES[type(x.value)].whole(x.value) if type(x) is self.kind else x
 
+    def is_tame(self, x: Any) -> bool:
+        whole = self.whole(x)
+        return NAMESPACES[type(whole)].is_tame(whole)
+
     def extent(self, x: Any) -> tuple[Any, Any]:
         whole = self.whole(x)
         return NAMESPACES[type(whole)].extent(whole)

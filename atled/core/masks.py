@@ -88,7 +88,7 @@ class Masks:
                 supports = _pulled(node, xp, saved, g, s, way)
         if masks:
             own = supports if type(way) is tuple else [s] * len(parts)
-            parts = [None if c is None else xp.keep(c, k != 0)
+            parts = [None if c is None else _kept(xp, c, k)
                      for c, k in zip(parts, own, strict=True)]  # type: ignore[arg-type]  # fmt: skip
         for i, parent in enumerate(node.parents):
             if parent in self.leading and parts[i] is not None:
@@ -135,7 +135,7 @@ class Masks:
             if t is not None:
                 term = push(node, xp, saved, [t if k == i else None for k in range(len(incoming))])
                 if s is not None:
-                    term = xp.keep(term, (s if way == "each" else self.at[node]) != 0)
+                    term = _kept(xp, term, s if way == "each" else self.at[node])
                 total = term if total is None else total + term
         return total
 
@@ -217,6 +217,15 @@ def _pushed(
     if node.shapes is not None and total is not None and tuple(total.shape) != tuple(node.shape):
         total = xp.broadcast_to(total, shape=tuple(node.shape))
     return total
+
+
+def _kept(xp: Any, x: Any, support: Support) -> Any:
+    """Return x with zeros where it is not supported; x itself if it is zero there anyway.
+
+    In compiled functions a guard at each product was measured to cost up to 15 % of a kernel.
+    """
+    value = getattr(x, "_value", x)
+    return x if NAMESPACES[type(value)].is_tame(value) else xp.keep(x, support != 0)
 
 
 def _both(a: Support, b: Support) -> Support:
