@@ -30,6 +30,7 @@ def example(monkeypatch, tmp_path):
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_a_resumed_run_ends_with_the_same_bytes(example, tmp_path, capsys, name):
     example(name, "--every", "4", "--steps", "10", "--checkpoint", "whole")
@@ -56,6 +57,7 @@ def test_gpt_learns_and_writes(example, capsys):
     assert len(written) <= 32  # the prompt and 30 more, less line ends at the end
 
 
+@pytest.mark.slow
 def test_gpt_resumes_to_write_only(example, capsys):
     example("gpt", "--steps", "2", "--every", "1", "--sample", "20")
     before = capsys.readouterr().out
@@ -64,6 +66,7 @@ def test_gpt_resumes_to_write_only(example, capsys):
     assert before.split("a step\n")[-1] == after.split("after step 2\n")[-1]
 
 
+@pytest.mark.slow
 def test_gpt_draws_its_losses(example, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     example("gpt", "--steps", "4", "--every", "2", "--plot", "losses.png")

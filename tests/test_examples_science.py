@@ -33,7 +33,7 @@ def numpy_backend():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "ode_parameters")) for n in NAMES]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "curve_fit")) for n in NAMES]
 )
 def test_a_picture_is_drawn(name, tmp_path, capsys):
     pytest.importorskip("matplotlib")

@@ -31,7 +31,7 @@ ROOMS = {
 # not import one another. Inside any other folder, imports only must not run in a circle.
 ORDER: dict[str, list[str | set[str]]] = {
     "": ["errors", "dtypes", "config", "tree"],
-    "backends": ["protocol", "singular", "lapack", {"python", "numpy", "torch"}],
+    "backends": ["protocol", "singular", "lapack", "order", {"python", "numpy", "torch"}],
     "core": [
         "op",
         "batching",
@@ -100,7 +100,7 @@ ORDER: dict[str, list[str | set[str]]] = {
 }
 
 # A library is imported at the top of backends/<its name>.py only; such a file may also need these.
-COMPANIONS = {"numpy": {"scipy"}, "lapack": {"numpy"}}
+COMPANIONS = {"numpy": {"scipy"}, "lapack": {"numpy"}, "order": {"numpy"}}
 # These files are themselves imported on first use, by name: a program is made with them.
 MAKERS = {
     "atled/compile/native.py": {"llvmlite"},

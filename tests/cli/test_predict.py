@@ -37,6 +37,7 @@ def test_a_picture_of_a_digit(light_on_dark, backend, trained, tmp_path, capsys)
     assert "█" in lines[5][-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 0), (1, 2), (5, 3), (13, 40)])
 def test_most_pictures_of_digits_are_read(shape, trained, tmp_path, capsys):
     digits = load_digits("test")

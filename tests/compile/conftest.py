@@ -23,6 +23,8 @@ ONE_IN = {
     "test_sequences.py": 3,
     "test_training.py": 3,
     "test_convolution.py": 4,
+    "test_transforms.py": 10,
+    "test_random_graphs.py": 3,
 }
 
 

@@ -212,6 +212,7 @@ def test_what_a_dead_process_left_goes_after_an_hour(folder: Path) -> None:
     assert recent.exists()
 
 
+@pytest.mark.slow
 def test_readers_writers_and_evictors_at_once(folder: Path) -> None:
     """Four processes write, read, evict and clear the same few keys; none reads a wrong one."""
     body = """

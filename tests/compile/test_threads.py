@@ -304,6 +304,7 @@ def test_a_child_has_helpers_of_its_own() -> None:
     assert out.split() == ["True", "True", "2"]
 
 
+@pytest.mark.slow
 @forks
 def test_forks_while_programs_run() -> None:
     out = _python("""

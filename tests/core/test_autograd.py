@@ -67,6 +67,7 @@ def test_matrix_expression(backend: str) -> None:
     at.testing.assert_close(b.grad, expected)
 
 
+@pytest.mark.slow
 def test_chain_of_100_000_nodes(backend: str) -> None:
     x = at.tensor(1.0, requires_grad=True)
     y = x

@@ -214,6 +214,7 @@ def _by_complex_step(k, steps, until=4.0, eps=1e-30):
     return x.imag / eps, y.imag / eps
 
 
+@pytest.mark.slow
 def test_sensitivity_against_the_variational_equations():
     """u' = f, S' = ∂f/∂u S + ∂f/∂p, solved by SciPy to 1e-13."""
     np = pytest.importorskip("numpy", reason="SciPy's solver takes its arrays")

@@ -13,6 +13,7 @@ def _live_nodes() -> int:
     return sum(issubclass(type(o), Node) for o in gc.get_objects())
 
 
+@pytest.mark.slow
 def test_adding_up_a_loss_that_was_walked_holds_no_graph(backend: str) -> None:
     w = at.tensor([1.0, 2.0], requires_grad=True)
     counts = []

@@ -364,6 +364,7 @@ def test_transforms_keep_the_function_s_name_and_take_methods(backend):
 # -- long chains
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", ["grad", "jvp", "second"])
 def test_long_chains_need_no_stack(transform, backend):
     length = 100_000 if backend == "numpy" else 5_000

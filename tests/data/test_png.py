@@ -317,6 +317,7 @@ chunks = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(headers, st.lists(chunks, max_size=4))
 @settings(deadline=None, max_examples=300)
 def test_any_chunks_with_right_checksums(start, rest):

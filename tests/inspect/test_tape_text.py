@@ -142,6 +142,7 @@ def test_printing_is_by_default_to_the_standard_output(x, capsys):
     assert "∂/∂x = cos(x)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_long_tape_is_printed(x):
     y = x
     for _ in range(20_000):
