@@ -58,9 +58,8 @@ def _is_tame_itself(v: Value, memo: Memo) -> bool:
         return sign(v.inputs[0], memo) >= NOT_NEGATIVE
     if v.op == "log":
         return sign(v.inputs[0], memo) == POSITIVE
-    if v.op == "exp":  # as in exp(-x²)
-        x = v.inputs[0]
-        return x.op == "negative" and sign(x.inputs[0], memo) >= NOT_NEGATIVE
+    if v.op == "exp":  # as in exp(-x²), and in softmax
+        return _is_not_positive(v.inputs[0], memo)
     return v.op not in _WILD
 
 
@@ -76,6 +75,10 @@ def _sign(v: Value, memo: Memo, depth: int) -> int:
     if v.op == "constant":
         number = v.static["value"]
         return POSITIVE if number > _LEAST else NOT_NEGATIVE if number >= 0 else NOTHING
+    if _is_sum_of_shifted_exponentials(v):
+        return POSITIVE
+    if v.op == "log" and _is_sum_of_shifted_exponentials(_moved(v.inputs[0])):
+        return NOT_NEGATIVE
     if v.op in ("square", "abs", "exp", "exp2", "sigmoid"):
         return NOT_NEGATIVE
     if v.op == "multiply" and v.inputs[0] is v.inputs[1]:
@@ -90,3 +93,39 @@ def _sign(v: Value, memo: Memo, depth: int) -> int:
     if v.op in ("sum", "multiply", "divide"):
         return min(NOT_NEGATIVE, *known)
     return NOTHING
+
+
+def _is_not_positive(v: Value, memo: Memo) -> bool:
+    """Say whether no element of v can be positive: -x², x - max x, and such minus such."""
+    if v.op == "negative":
+        return sign(v.inputs[0], memo) >= NOT_NEGATIVE
+    if v.op == "subtract":
+        a, b = v.inputs
+        return _shift(v) is not None or (
+            _is_not_positive(a, memo) and sign(_moved(b), memo) >= NOT_NEGATIVE
+        )
+    return False
+
+
+def _shift(v: Value) -> Value | None:
+    """Return max x of x - max x, or None."""
+    if v.op == "subtract":
+        top = _moved(v.inputs[1])
+        if top.op == "max" and top.inputs[0] is v.inputs[0]:
+            return top
+    return None
+
+
+def _is_sum_of_shifted_exponentials(v: Value) -> bool:
+    """Say whether v is Σ exp(x - max x), over one set of axes: it is 1 at least."""
+    if v.op != "sum" or v.inputs[0].op != "exp":
+        return False
+    top = _shift(v.inputs[0].inputs[0])
+    return top is not None and top.static["axis"] == v.static["axis"]
+
+
+def _moved(v: Value) -> Value:
+    """Return what is only reshaped and repeated in v."""
+    while v.op in ("reshape", "broadcast_to"):
+        (v,) = v.inputs
+    return v
