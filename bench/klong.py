@@ -1,58 +1,88 @@
-"""Klong beside KlongPy: expressions, overhead, gradients; compiled and not.
+"""Klong beside KlongPy and NumPy by hand: expressions, overhead, gradients; compiled and not.
 
     python bench/klong.py [--rounds 3] [--only grad]
 
 Each contender runs in child processes of its own, one after another and again in the next round,
 with every OPENBLAS_* variable unset. A child makes its interpreter and its arrays, warms up, and
-reports the median time of a call; the lines show medians over the rounds. KlongPy takes part
-where it is installed, on NumPy and on torch; its gradients on NumPy are finite differences, and
-its times include them as they are. The aims are those that the project set itself.
+reports the median time of a call; the lines show medians over the rounds, and how they compare
+with the best KlongPy and with NumPy in the same run. KlongPy takes part where it is installed, on
+NumPy and on torch; its gradients on NumPy are finite differences, and its times include them as
+they are. The aims are those that the project set itself, on another machine.
 """
 
 import argparse
 import importlib.util
+import inspect
 import os
 import statistics
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness import Child, median_time, serve
 
-SETUP = {
-    "ints100k": "a::!100000;b::1+a",
-    "ints1m": "a::!1000000;b::1+a",
-    "grade": "",  # random numbers come from Python, the same for all
-    "grad3": "p::[1.0 2.0 3.0]",
-    "grad1k": "p::1.0*!1000",
-    "grad1m": "p::1.0*!1000000",
-    "call": "f::{x+1}",
-    "descent": "w::10.0;lr::0.1;loss::{w^2}",
-    "jacobian": "p::1.0*!100;f::{x^2}",
-    "none": "",
+
+class Row(NamedTuple):
+    """What is measured.
+
+    Attributes:
+        label: what the table says.
+        setup, expression: programs of Klong; `v` is 100,000 random reals, the same for all.
+        aim: in µs.
+        by_hand: the same with NumPy: a function of arrays of `ByHand`.
+        slow: contenders that would take hours.
+    """
+
+    label: str
+    setup: str
+    expression: str
+    aim: float | None = None
+    by_hand: Callable[[Any], Any] | None = None
+    slow: tuple[str, ...] = ()
+
+
+LOSS = "X::[1 2 3];Y::[3 5 7];w::1.0;b::0.0;loss::{(+/((w*X)+b-Y)^2)%3}"
+SQUARES = "{+/x^2}:>p"
+FINITE = ("klongpy numpy",)  # finite differences in a million directions
+ROWS = {
+    "number": Row("1+2: an expression", "", "1+2"),
+    "verbs": Row("1+2+...+2, of 20 verbs", "", "+".join(["1"] + ["2"] * 20)),
+    "call": Row("f(3) with f::{x+1}", "f::{x+1}", "f(3)"),
+    "fold": Row("+/!10", "", "+/!10"),
+    "loop": Row("1000{x+1}:*0", "", "1000{x+1}:*0"),
+    "add3": Row("a+b, 3 reals", "a::[1.0 2.0 3.0];b::a", "a+b", None, lambda k: k.p3 + k.p3),
+    "add100k": Row(
+        "a+b, 100,000 integers", "a::!100000;b::1+a", "a+b", 32, lambda k: k.a100k + k.b100k
+    ),
+    "add1m": Row(
+        "a+b, 1,000,000 integers", "a::!1000000;b::1+a", "a+b", 190, lambda k: k.a1m + k.b1m
+    ),
+    "compound": Row(
+        "((2*a)+b)*(a-b), 1,000,000",
+        "a::!1000000;b::1+a",
+        "((2*a)+b)*(a-b)",
+        600,
+        lambda k: ((2 * k.a1m) + k.b1m) * (k.a1m - k.b1m),
+    ),
+    "grade": Row("<v, 100,000 reals", "", "<v", 450, lambda k: k.v.argsort(kind="stable")),
+    "grad3": Row(f"{SQUARES}, 3 elements", "p::[1.0 2.0 3.0]", SQUARES, 40, lambda k: 2 * k.p3),
+    "grad1k": Row(f"{SQUARES}, 1,000", "p::1.0*!1000", SQUARES, 60, lambda k: 2 * k.p1k),
+    "grad1m": Row(
+        f"{SQUARES}, 1,000,000", "p::1.0*!1000000", SQUARES, None, lambda k: 2 * k.p1m, FINITE
+    ),
+    "descent": Row("{w::w-lr*loss:>w}'!50", "w::10.0;lr::0.1;loss::{w^2}", "{w::w-lr*loss:>w}'!50"),
+    "regression": Row("loss:>[w b], regression", LOSS, "loss:>[w b]"),
+    "jacobian": Row("p∂{x^2}, 100 elements", "p::1.0*!100;f::{x^2}", "p∂f"),
 }
-ROWS = {  # name: (label, set-up, expression, the aim in µs)
-    "number": ("1+2: the overhead of an expression", "none", "1+2", None),
-    "call": ("f(3) with f::{x+1}", "call", "f(3)", None),
-    "fold": ("+/!10", "none", "+/!10", None),
-    "add100k": ("a+b, 100,000 integers", "ints100k", "a+b", 32),
-    "add1m": ("a+b, 1,000,000 integers", "ints1m", "a+b", 190),
-    "compound": ("((2*a)+b)*(a-b), 1,000,000", "ints1m", "((2*a)+b)*(a-b)", 600),
-    "grade": ("<v, 100,000 reals", "grade", "<v", 450),
-    "grad3": ("{+/x^2}:>p, 3 elements", "grad3", "{+/x^2}:>p", 40),
-    "grad1k": ("{+/x^2}:>p, 1,000", "grad1k", "{+/x^2}:>p", 60),
-    "grad1m": ("{+/x^2}:>p, 1,000,000", "grad1m", "{+/x^2}:>p", None),
-    "descent": ("{w::w-lr*loss:>w}'!50", "descent", "{w::w-lr*loss:>w}'!50", None),
-    "jacobian": ("p∂{x^2}, 100 elements", "jacobian", "p∂f", None),
-}
-SLOW = {("klongpy numpy", "grad1m")}  # finite differences: hours
+PEERS = ("klongpy numpy", "klongpy torch")
 
 
 def contenders() -> dict[str, tuple[list[str], dict[str, str]]]:
     """Return the arguments and the environment of each contender's process."""
     found: dict[str, tuple[list[str], dict[str, str]]] = {
         "atled": (["atled", "1"], {}),
-        "atled, interpreted": (["atled", "0"], {}),
+        "interpreted": (["atled", "0"], {}),
+        "numpy": (["by_hand", ""], {}),
     }
     if importlib.util.find_spec("klongpy") is not None:
         found["klongpy numpy"] = (["klongpy", "numpy"], {"USE_TORCH": "0"})
@@ -71,13 +101,20 @@ def interpreter(kind: str, choice: str) -> Any:
         os.environ.pop("USE_TORCH", None)
     from klongpy import KlongInterpreter as Forerunner
 
-    return Forerunner(backend=choice) if _takes_backend(Forerunner) else Forerunner()
+    takes_backend = "backend" in inspect.signature(Forerunner).parameters
+    return Forerunner(backend=choice) if takes_backend else Forerunner()
 
 
-def _takes_backend(kind: Any) -> bool:
-    import inspect
+class ByHand:
+    """The arrays of the rows, as NumPy has them."""
 
-    return "backend" in inspect.signature(kind).parameters
+    def __init__(self, v: Any) -> None:
+        import numpy as np
+
+        self.v = v
+        self.p3, self.p1k, self.p1m = (np.arange(n, dtype=float) for n in (3, 1000, 1_000_000))
+        self.a100k, self.a1m = np.arange(100_000), np.arange(1_000_000)
+        self.b100k, self.b1m = self.a100k + 1, self.a1m + 1
 
 
 def answering(kind: str, choice: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -86,15 +123,40 @@ def answering(kind: str, choice: str) -> Callable[[dict[str, Any]], dict[str, An
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         import numpy as np
 
-        _, setup, expression, _ = ROWS[request["row"]]
+        row, v = ROWS[request["row"]], np.random.default_rng(0).random(100_000)
+        if kind == "by_hand":
+            if row.by_hand is None:
+                return {}
+            by_hand, arrays = row.by_hand, ByHand(v)
+            return {"seconds": median_time(lambda: by_hand(arrays), 0.4, warm_up=0.2)}
         k = interpreter(kind, choice)
-        if setup == "grade":
-            k["v"] = np.random.default_rng(0).random(100_000)
-        elif SETUP[setup]:
-            k(SETUP[setup])
-        return {"seconds": median_time(lambda: k(expression), 0.5, warm_up=0.5)}
+        k["v"] = v
+        if row.setup:
+            k(row.setup)
+        return {"seconds": median_time(lambda: k(row.expression), 0.5, warm_up=0.5)}
 
     return answer
+
+
+def measured(names: list[str], rows: list[str], rounds: int) -> tuple[Any, dict[Any, str]]:
+    """Return the times and the errors by contender and row."""
+    known = contenders()
+    times: dict[tuple[str, str], list[float]] = {}
+    errors: dict[tuple[str, str], str] = {}
+    for _ in range(rounds):
+        for name in names:
+            arguments, extra = known[name]
+            child = Child([__file__, "--serve", *arguments], extra)
+            for row in rows:
+                if name in ROWS[row].slow:
+                    continue
+                reply = child.ask(row=row)
+                if "seconds" in reply:
+                    times.setdefault((name, row), []).append(reply["seconds"])
+                elif "error" in reply:
+                    errors[name, row] = reply["error"]
+            child.close()
+    return {key: statistics.median(found) * 1e6 for key, found in times.items()}, errors
 
 
 def main() -> None:
@@ -102,45 +164,40 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="rows whose name contains this")
     given = parser.parse_args()
-    known = contenders()
     rows = [row for row in ROWS if given.only in row]
-    times: dict[tuple[str, str], list[float]] = {}
-    errors: dict[tuple[str, str], str] = {}
-    for _ in range(given.rounds):
-        for name, (arguments, extra) in known.items():
-            child = Child([__file__, "--serve", *arguments], extra)
-            for row in rows:
-                if (name, row) in SLOW:
-                    continue
-                reply = child.ask(row=row)
-                if "error" in reply:
-                    errors[name, row] = reply["error"]
-                else:
-                    times.setdefault((name, row), []).append(reply["seconds"])
-            child.close()
-    _print(rows, list(known), times)
+    names = list(contenders())
+    times, errors = measured(names, rows, given.rounds)
+    print_table(rows, names, times)
     for (name, row), error in errors.items():
         print(f"{name}, {row}: {error.splitlines()[0][:200]}")
 
 
-def _print(rows: list[str], names: list[str], times: dict[tuple[str, str], list[float]]) -> None:
-    print(f"{'µs a call':<36}" + "".join(f"{name:>20}" for name in names) + f"{'aim':>8}")
+def print_table(rows: list[str], names: list[str], times: dict[tuple[str, str], float]) -> None:
+    """Print a line for each row: times, the aim, and how much faster than others atled is."""
+    shown = [*names, *[f"{p}" for p in PEERS if p not in names]]
+    print(f"{'µs a call':<30}" + "".join(f"{name:>15}" for name in shown) + f"{'aim':>6}   faster")
     for row in rows:
-        label, _, _, aim = ROWS[row]
         cells = []
-        for name in names:
-            taken = times.get((name, row))
-            cells.append(f"{statistics.median(taken) * 1e6:.1f}" if taken else "-")
-        line = "".join(f"{cell:>20}" for cell in cells)
-        print(f"{label:<36}{line}{aim if aim is not None else '':>8}")
-    peers = [n for n in names if n.startswith("klongpy")]
-    for row in rows:
-        best = min(
-            (statistics.median(times[n, row]) for n in peers if (n, row) in times), default=0
-        )
-        own = times.get(("atled", row))
-        if best and own:
-            print(f"{ROWS[row][0]:<36}{best / statistics.median(own):>8.2f} × the best KlongPy")
+        for name in shown:
+            absent = "not installed" if name not in names else "-"
+            cells.append(f"{times[name, row]:.1f}" if (name, row) in times else absent)
+        aim = ROWS[row].aim
+        line = "".join(f"{cell:>15}" for cell in cells) + f"{'' if aim is None else aim:>6}"
+        print(f"{ROWS[row].label:<30}{line}   {_ratios(row, times)}")
+    if ("interpreted", "verbs") in times and ("interpreted", "number") in times:
+        each = (times["interpreted", "verbs"] - times["interpreted", "number"]) / 19 * 1000
+        print(f"a verb of two numbers takes {each:.0f} ns, interpreted")
+
+
+def _ratios(row: str, times: dict[tuple[str, str], float]) -> str:
+    own = times.get(("atled", row))
+    if own is None:
+        return ""
+    peers = [times[p, row] for p in PEERS if (p, row) in times]
+    found = [f"{min(peers) / own:.2f} × KlongPy"] if peers else []
+    if ("numpy", row) in times:
+        found.append(f"{times['numpy', row] / own:.2f} × NumPy")
+    return ", ".join(found)
 
 
 if __name__ == "__main__":

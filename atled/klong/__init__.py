@@ -1,9 +1,10 @@
 """Klong: an array language whose every function has an exact derivative.
 
-The rooms, from the bottom: `values`, `arrays`, `match`, `printer` (data); `lexemes`, `literals`,
-`reader` (text to tree); `verbs/`, `adverbs` (the tables); `derivatives`; `link`, `operands`,
-`chains`, `calls` (tree to closures); `system`, `channels`, `bridge`;
-`interpreter`; `repl`, `command`. docs/klong.md is the tour.
+The rooms, from the bottom: `limits`; `values`, `arrays`, `match`, `printer` (data); `lexemes`,
+`literals`, `reader` (text to tree); `derivatives`; `reads`, `program`, `compiled` (native code);
+`verbs/`, `folds`, `adverbs` (the tables); `link`, `operands`, `chains`, `calls` (tree to
+closures); `system`, `channels`, `bridge`; `interpreter`; `repl`, `command`. docs/klong.md is the
+tour.
 """
 
 from atled.klong.errors import KlongError, KlongExit

@@ -14,45 +14,22 @@ from atled import functions as at
 from atled.core.tensor import Tensor
 from atled.klong.arrays import (
     carries,
-    is_floating,
     items,
     listed,
-    settle,
     shape_of,
-    size_limit,
     thaw,
 )
 from atled.klong.errors import KlongError
+from atled.klong.folds import ASSOCIATIVE, ATOMIC, FOLDS, SCANS, SYMMETRIC
+from atled.klong.limits import limits, size_limit
 from atled.klong.match import match
 from atled.klong.values import Char, Dictionary, is_list, kind_of, true
-from atled.klong.verbs import VERBS
 from atled.klong.verbs.shape import join, whole_number
 
 __all__ = ["TABLE", "Adverb"]
 
 Monad = Callable[[Any], Any]
 Dyad = Callable[[Any, Any], Any]
-
-
-SHORT = 1000  # integers that are summed one by one
-
-
-class Budget:
-    """How many rounds loops without a known end may take together; None for no limit."""
-
-    rounds: int | None = None
-
-    @classmethod
-    def spend(cls) -> None:
-        """Count one round.
-
-        Raises:
-            KlongError: there are none left.
-        """
-        if cls.rounds is not None:
-            cls.rounds -= 1
-            if cls.rounds < 0:
-                raise KlongError("this program took more rounds than it was allowed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +76,16 @@ def is_atomic(value: Any) -> bool:
     return not (is_list(value) or type(value) is str or type(value) is Dictionary)
 
 
+def gathered(found: list[Any], *sources: Any) -> Any:
+    """Return the results for the elements of lists; for those of strings, characters as a string.
+
+    Results that are characters stay a string: {x}'"abc" is "abc".
+    """
+    if all(type(a) is str for a in sources) and all(type(x) is Char for x in found):
+        return "".join(found)
+    return listed(found)
+
+
 # -- each
 
 
@@ -112,10 +99,7 @@ def each(f: Monad) -> Monad:
             return f(a)
         if is_atomic(a):
             return f(a)
-        found = [f(x) for x in elements(a)]
-        if type(a) is str and all(type(x) is Char for x in found):
-            return "".join(found)
-        return listed(found)
+        return gathered([f(x) for x in elements(a)], a)
 
     return run
 
@@ -135,7 +119,7 @@ def each_two(f: Dyad) -> Dyad:
             xs = [a] * len(ys)
         elif is_atomic(b):
             ys = [b] * len(xs)
-        return listed([f(x, y) for x, y in zip(xs, ys, strict=False)])
+        return gathered([f(x, y) for x, y in zip(xs, ys, strict=False)], a, b)
 
     return run
 
@@ -148,6 +132,7 @@ def _outer(f: Dyad, a: Any, b: Any) -> Any:
         return f(a, b) if not is_list(a) and type(a) is not str else None
     if len(shape_of(a)) != 1 or len(shape_of(b)) != 1:
         return None
+    size_limit(shape_of(a)[0] * shape_of(b)[0])
     rows = at.broadcast_to(at.expand_dims(a, axis=0), (shape_of(b)[0], shape_of(a)[0]))
     return f(rows, b)
 
@@ -160,7 +145,7 @@ def each_left(f: Dyad) -> Dyad:
         if is_atomic(b):
             return f(a, b)
         found = _outer(f, a, b)
-        return listed([f(a, y) for y in elements(b)]) if found is None else found
+        return gathered([f(a, y) for y in elements(b)], b) if found is None else found
 
     return run
 
@@ -173,7 +158,7 @@ def each_right(f: Dyad) -> Dyad:
         if is_atomic(b):
             return f(b, a)
         found = _outer(f, a, b) if f in SYMMETRIC else None
-        return listed([f(y, a) for y in elements(b)]) if found is None else found
+        return gathered([f(y, a) for y in elements(b)], b) if found is None else found
 
     return run
 
@@ -191,7 +176,7 @@ def each_pair(f: Dyad) -> Monad:
         xs = elements(a)
         if len(xs) < 2:
             return a
-        return listed([f(x, y) for x, y in itertools.pairwise(xs)])
+        return gathered([f(x, y) for x, y in itertools.pairwise(xs)], a)
 
     return run
 
@@ -205,7 +190,7 @@ def over(f: Dyad) -> Monad:
     whole = FOLDS.get(f)
 
     def run(a: Any) -> Any:
-        if is_atomic(a) or (f is join and type(a) is str):
+        if is_atomic(a) or (f is join and type(a) is str and len(a) > 1):
             return a
         if whole is not None and type(a) is Tensor:
             found = whole(a)
@@ -219,7 +204,7 @@ def over(f: Dyad) -> Monad:
 def _fold(f: Dyad, xs: list[Any], empty: Any) -> Any:
     if not xs:
         return empty
-    if f is join and len(xs) > 2:
+    if f is join and len(xs) > 1:
         return _join_all(xs)
     result = xs[0]
     for x in xs[1:]:
@@ -228,21 +213,22 @@ def _fold(f: Dyad, xs: list[Any], empty: Any) -> Any:
 
 
 def _join_all(xs: list[Any]) -> Any:
-    """Join many values: lists in one go, which a fold would copy again and again."""
-    if all(type(x) is str for x in xs):
+    """Join many values in one go, where a fold would copy them again and again."""
+    if all(type(x) in (str, Char) for x in xs):
         return "".join(xs)
-    if is_list(xs[0]):
-        out: list[Any] = []
-        for x in xs:
-            if type(x) is Dictionary:
-                break
-            out.extend(items(x) if is_list(x) else [x])
-        else:
-            return listed(out)
-    result = xs[0]
-    for x in xs[1:]:
+    result, rest = join(xs[0], xs[1]), xs[2:]
+    if rest and is_list(result) and not any(type(x) is Dictionary for x in rest):
+        pieces = list(map(_pieces, rest))
+        size_limit(sum(map(len, pieces)))
+        return listed([*items(result), *itertools.chain.from_iterable(pieces)])
+    for x in rest:
         result = join(result, x)
     return result
+
+
+def _pieces(a: Any) -> list[Any]:
+    """Return what Join adds to a list for a value."""
+    return items(a) if is_list(a) else [a]
 
 
 @adverb("/", 2, "Over-Neutral", 2)
@@ -253,8 +239,10 @@ def over_neutral(f: Dyad) -> Dyad:
     def run(a: Any, b: Any) -> Any:
         if is_atomic(b):
             return f(a, b)
-        if type(b) is Tensor and f in FOLDS and f is not join:
+        if type(b) is Tensor and f in ASSOCIATIVE:
             return f(a, whole(b))
+        if f is join:
+            return _fold(f, [a, *elements(b)], a)
         result = a
         for x in elements(b):
             result = f(result, x)
@@ -275,7 +263,7 @@ def scan(f: Dyad) -> Monad:
             found = whole(a)
             if found is not None:
                 return found
-        return _scan(f, elements(a))
+        return _scan(f, elements(a)) if type(a) is not str or a else a
 
     return run
 
@@ -306,7 +294,7 @@ def converge(f: Monad) -> Monad:
 
     def run(a: Any) -> Any:
         while True:
-            Budget.spend()
+            limits.spend()
             new = f(a)
             if match(a, new):
                 return new if carries(new) else a
@@ -322,7 +310,7 @@ def scan_converge(f: Monad) -> Monad:
     def run(a: Any) -> Any:
         out = [a]
         while True:
-            Budget.spend()
+            limits.spend()
             new = f(out[-1])
             if match(out[-1], new):
                 return listed(out)
@@ -345,7 +333,7 @@ def while_(f: Monad) -> Dyad:
     def run(a: Any, b: Any) -> Any:
         goes_on = _predicate(a)
         while true(goes_on(b)):
-            Budget.spend()
+            limits.spend()
             b = f(b)
         return b
 
@@ -359,7 +347,7 @@ def scan_while(f: Monad) -> Dyad:
     def run(a: Any, b: Any) -> Any:
         goes_on, out = _predicate(a), []
         while true(goes_on(b)):
-            Budget.spend()
+            limits.spend()
             out.append(b)
             b = f(b)
         return listed(out)
@@ -373,7 +361,7 @@ def iterate(f: Monad) -> Dyad:
 
     def run(a: Any, b: Any) -> Any:
         for _ in range(_times(a)):
-            Budget.spend()
+            limits.spend()
             b = f(b)
         return b
 
@@ -387,7 +375,7 @@ def scan_iterate(f: Monad) -> Dyad:
     def run(a: Any, b: Any) -> Any:
         out = [b]
         for _ in range(size_limit(_times(a))):
-            Budget.spend()
+            limits.spend()
             out.append(f(out[-1]))
         return listed(out)
 
@@ -399,98 +387,3 @@ def _times(a: Any) -> int:
     if n < 0:
         raise KlongError(f"a in a f:*b must be 0 or more; found {n}")
     return n
-
-
-# -- verbs for which the whole array is one operation
-
-
-def _verb(glyph: str, arity: int = 2) -> Any:
-    return VERBS[glyph, arity].run
-
-
-ATOMIC = frozenset(
-    v.run for v in VERBS.values() if v.atomic and v.glyph not in ("$", ":$", ":#", "!", ":%")
-)
-SYMMETRIC = frozenset(map(_verb, "+*=|&"))
-
-
-def _settled(reduce: Callable[..., Tensor]) -> Callable[[Tensor], Any]:
-    def fold(t: Tensor) -> Any:
-        found = reduce(t, axis=0)
-        return found if found._value.shape else settle(found)
-
-    return fold
-
-
-def _sum(t: Tensor) -> Any:
-    if not is_floating(t) and not carries(t):
-        shape = shape_of(t)
-        if len(shape) == 1 and shape[0] <= SHORT:
-            return sum(t.tolist())  # exact, and faster than to look whether int64 is enough
-        if not _sums_fit(t):
-            return None
-    found = at.sum(t, axis=0)
-    return found if found._value.shape else settle(found)
-
-
-def _sums_fit(t: Tensor) -> bool:
-    """Say whether no sum of integers can leave int64; small ones are known by a glance."""
-    if carries(t):
-        return True
-    largest = int(at.max(at.abs(t)).item())
-    return 0 <= largest * shape_of(t)[0] < 2**63
-
-
-def _products_fit(t: Tensor) -> bool:
-    if is_floating(t) or carries(t):
-        return True
-    magnitude = at.maximum(at.abs(t), 1).astype("float64")
-    logs = at.sum(at.log2(magnitude), axis=0)
-    return bool(at.all(at.less(logs, 62.9)).item())
-
-
-def _product(t: Tensor) -> Any:
-    return _settled(at.prod)(t) if _products_fit(t) else None
-
-
-def _difference(t: Tensor) -> Any:
-    """a1-a2-a3...: from the left, the first less the sum of the rest."""
-    if shape_of(t)[0] == 1 or not (is_floating(t) or _sums_fit(t)):
-        return None
-    found = at.subtract(t[0], at.sum(t[1:], axis=0))
-    return found if found._value.shape else settle(found)
-
-
-def _merged(t: Tensor) -> Any:
-    shape = shape_of(t)
-    return at.reshape(t, (shape[0] * shape[1], *shape[2:])) if len(shape) > 1 else t
-
-
-def _sums(t: Tensor) -> Any:
-    return at.cumulative_sum(t, axis=0) if is_floating(t) or _sums_fit(t) else None
-
-
-def _products(t: Tensor) -> Any:
-    return at.cumulative_prod(t, axis=0) if _products_fit(t) else None
-
-
-FOLDS: dict[Any, Callable[[Tensor], Any]] = {
-    _verb("+"): _sum,
-    _verb("-"): _difference,
-    _verb("*"): _product,
-    _verb("|"): _settled(at.amax),
-    _verb("&"): _settled(at.amin),
-    _verb(","): _merged,
-}
-
-
-def _first_of(values: Any) -> Any:
-    return values[0] if isinstance(values, tuple) else values
-
-
-SCANS: dict[Any, Callable[[Tensor], Any]] = {
-    _verb("+"): _sums,
-    _verb("*"): _products,
-    _verb("|"): lambda t: _first_of(at.cummax(t, 0)),
-    _verb("&"): lambda t: _first_of(at.cummin(t, 0)),
-}

@@ -5,6 +5,7 @@ Names with an underscore cannot be written in Klong: it becomes a point there.
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,14 @@ def _spelled(name: str) -> str:
 def python(k: Any, a: Any) -> Any:
     """.py(a): define the public functions and constants of the Python module a.
 
+    A module that has a dictionary klong_exports defines what is in it, and nothing else.
+
     .py("math");sqrt(64)  -->  8.0
     """
     module = _module(text_of(a, "a in .py(a)"))
     names = getattr(module, "__all__", None) or [n for n in vars(module) if n[0] != "_"]
-    for name in names:
-        value = getattr(module, name)
+    exports = getattr(module, "klong_exports", None) or {n: getattr(module, n) for n in names}
+    for name, value in exports.items():
         if not isinstance(value, type(sys)):
             k.context.define(_spelled(name), from_python(value, name))
     return 1
@@ -130,7 +133,8 @@ def _elementwise(name: str) -> Function:
             return settle(value) if hasattr(value, "_node") else from_python(value)
         return inner.run(*args)
 
-    return Function(name, inner.arity, run, least=inner.least)
+    draws = "generator" in inspect.signature(made).parameters  # random numbers: no computation
+    return Function(name, inner.arity, run, least=inner.least, parts=None if draws else ())
 
 
 @system(".bkf", 1, "Backend-Function")

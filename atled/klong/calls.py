@@ -1,15 +1,18 @@
 """Linkers of calls and functions: arguments, projections, recursion, local variables."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from atled.core.tensor import Tensor
+from atled.klong.arrays import Unrolled
 from atled.klong.compiled import Hot, is_possible
 from atled.klong.context import LOOPS, Context
 from atled.klong.errors import KlongError, Place
+from atled.klong.limits import limits
 from atled.klong.link import Linked, Scope, link, linker, rethrow
+from atled.klong.reads import code_of
 from atled.klong.tree import Call, Lambda
-from atled.klong.values import UNDEFINED, Function, counted, kind_of
+from atled.klong.values import UNDEFINED, Function, arrays_or_numbers, counted, kind_of
 
 __all__ = ["Definition"]
 
@@ -25,7 +28,8 @@ class Definition:
         body: its linked body.
         local: its local variables.
         module: the module that it belongs to.
-        hot, hot_gradients: what watches its calls and its gradients; see `compiled.py`.
+        hot, hot_gradients: what watches its calls, and its gradients with respect to variables
+            (none of them: at a point); see `compiled.py`.
     """
 
     node: Lambda
@@ -33,7 +37,7 @@ class Definition:
     local: tuple[str, ...]
     module: Any = None
     hot: Any = None
-    hot_gradients: Any = None
+    hot_gradients: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
 
 @linker(Call)
@@ -82,7 +86,9 @@ def _projection(function: Linked, given: list[Linked | None], place: Place) -> L
                 args[i] = value
             return inner(*args)
 
-        return Function(f"a projection of {f.name}", len(open_places), run)
+        known = [v for v in values if v is not None]
+        parts = (f,) if arrays_or_numbers(*known) else None
+        return Function(f"a projection of {f.name}", len(open_places), run, parts=parts)
 
     return project
 
@@ -110,6 +116,8 @@ def make_function(node: Lambda, scope: Scope) -> Function:
     text = node.text if len(node.text) <= 40 else node.text[:37] + "..."
     function = Function(text, node.arity, lambda: None, definition)
     function.run = _runner(function, definition, context)
+    if context.owner is not None and context.owner.steps is not None:
+        function.run = _counted(function.run)
     if node.local:
         function.run = _with_locals(function.run, node.local, context.variables)
     if is_possible(context):
@@ -119,7 +127,7 @@ def make_function(node: Lambda, scope: Scope) -> Function:
 
 def _watched(function: Function, definition: Definition, context: Context) -> Any:
     """Return what runs a function, natively once it is hot: only calls with arrays count."""
-    run, module = function.run, definition.module
+    run = function.run
 
     def watched(*args: Any) -> Any:
         for value in args:
@@ -128,8 +136,7 @@ def _watched(function: Function, definition: Definition, context: Context) -> An
         else:
             return run(*args)
         if definition.hot is None:
-            local = frozenset(definition.local)
-            definition.hot = Hot(context, definition.node.body, run, local, module)
+            definition.hot = Hot(context, code_of(function), run)
         return definition.hot(*args)
 
     return watched
@@ -139,6 +146,8 @@ def _runner(function: Function, definition: Definition, context: Context) -> Any
     def run(*args: Any) -> Any:
         if context.depth >= context.deepest:
             raise KlongError(f"the recursion is deeper than {context.deepest} calls")
+        if Unrolled.left is not None:
+            Unrolled.spend(1)
         context.depth += 1
         try:
             value = definition.body((function, *args))
@@ -151,9 +160,21 @@ def _runner(function: Function, definition: Definition, context: Context) -> Any
     return run
 
 
+def _counted(run: Any) -> Any:
+    """Return what runs a function and counts the call."""
+
+    def counted_run(*args: Any) -> Any:
+        limits.spend()
+        return run(*args)
+
+    return counted_run
+
+
 def _loop(context: Context) -> Any:
     """Make calls in tail position, one after another in the same place of the stack."""
     for _ in range(LOOPS):
+        Unrolled.spend(1)
+        limits.spend()
         f, args = context.pending
         context.pending = None
         value = f.definition.body((f, *args))

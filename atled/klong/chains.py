@@ -9,6 +9,7 @@ from atled.klong.compiled import Hot, is_possible
 from atled.klong.context import Context
 from atled.klong.errors import KlongError, Place
 from atled.klong.link import ARGUMENTS, Linked, Scope, link, linker, resolved, rethrow
+from atled.klong.reads import Code
 from atled.klong.tree import Chain, Literal, Node, Step, Variable, VerbUse
 from atled.klong.values import Function, counted, kind_of
 from atled.klong.verbs import VERBS
@@ -31,14 +32,12 @@ def _chain(node: Chain, scope: Scope) -> Linked:
         None if step.left is None or step.verb is None else link(step.left, inner)
         for step in node.steps
     ]
-    pairs = list(zip(lefts, applied, strict=True))
+    pairs = list(zip(lefts, applied, strict=True))[::-1]
 
     def run(frame: Any) -> Any:
-        values = [None if left is None else left(frame) for left, _ in pairs]
         value = last(frame)
-        for i in range(len(pairs) - 1, -1, -1):
-            _left, apply = pairs[i]
-            value = apply(frame, values[i], value)
+        for left, apply in pairs:
+            value = apply(frame, None if left is None else left(frame), value)
         return value
 
     return run
@@ -52,12 +51,17 @@ def _single(apply: Any, step: Step, last: Linked, scope: Scope) -> Linked:
     left = link(step.left, scope)
     verb = None if use.verb in CONTEXTUAL else _static(use, 2, scope)
     if verb is None:
-        return lambda frame: apply(frame, left(frame), last(frame))
+
+        def run_any(frame: Any) -> Any:
+            b = last(frame)
+            return apply(frame, left(frame), b)
+
+        return run_any
     place = scope.place(step)
 
     def run(frame: Any) -> Any:
-        a = left(frame)
         b = last(frame)
+        a = left(frame)
         try:
             return verb(a, b)
         except Exception as error:
@@ -129,30 +133,27 @@ def _definition_of(step: Step, scope: Scope) -> Any:
         raise KlongError(
             f"{name} is a system function; it cannot be redefined", scope.place(target)
         )
-    module, variables = context.module, context.variables
+    module = context.module
     if module is None or name in scope.local:
-
-        def define(frame: Any, a: Any, b: Any) -> Any:
-            variables[name] = b
-            return b
-
-        return define
+        return _definer(context, name)
     if scope.inside:
         known = name in module.own or name not in module.before
-        inside = module.mangled(name) if known else name
-
-        def define_inside(frame: Any, a: Any, b: Any) -> Any:
-            variables[inside] = b
-            return b
-
-        return define_inside
+        return _definer(context, module.mangled(name) if known else name)
     module.own.add(name)
+    return _definer(context, module.mangled(name), name)
 
-    def define_both(frame: Any, a: Any, b: Any) -> Any:
-        variables[module.mangled(name)] = variables[name] = b
+
+def _definer(context: Context, *names: str) -> Any:
+    variables = context.variables
+
+    def define(frame: Any, a: Any, b: Any) -> Any:
+        for name in names:
+            variables[name] = b
+        if context.derivatives:
+            context.assigned.update(names)
         return b
 
-    return define_both
+    return define
 
 
 # -- verbs
@@ -231,7 +232,7 @@ def link_statement(node: Node, scope: Scope) -> Linked:
     context = scope.context
     if type(node) is not Chain or context.module is not None or not is_possible(context):
         return run
-    if not any(type(n) is not Literal for n in [node.last, *(s.left for s in node.steps)]):
+    if all(n is None or type(n) is Literal for n in [node.last, *(s.left for s in node.steps)]):
         return run
-    hot = Hot(context, [node], lambda: run(None))
+    hot = Hot(context, Code([node]), lambda: run(None))
     return lambda frame: hot() if context.compiles else run(frame)

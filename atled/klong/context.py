@@ -4,10 +4,13 @@ The interpreter owns one; verbs that need more than their operands (gradients wi
 variables, `.E`, channels) are handed it.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from atled.klong.arrays import carries, constant
 from atled.klong.errors import KlongError, Place
 
 __all__ = ["Context", "Module"]
@@ -44,6 +47,7 @@ class Context:
         pending: the call in tail position that is to be made next.
         module: the module that is open.
         derivatives: how many derivatives are being taken inside one another.
+        assigned: the variables that were given values meanwhile.
         system: the names of system functions, which programs may not redefine.
         compiles: whether hot functions are compiled by themselves.
         owner: the interpreter.
@@ -55,6 +59,7 @@ class Context:
     pending: Any = None
     module: Module | None = None
     derivatives: int = 0
+    assigned: set[str] = field(default_factory=set)
     system: frozenset[str] = frozenset()
     compiles: bool = True
     owner: Any = None
@@ -79,6 +84,30 @@ class Context:
         if plain in ("x", "y", "z"):
             hint = "; arguments exist inside functions only"
         return KlongError(f"{plain} has no value{hint}", place)
+
+    @contextmanager
+    def bound(self, names: Sequence[str], values: Sequence[Any]) -> Iterator[None]:
+        """Give variables other values for a while; what the program assigns meanwhile stays.
+
+        Raises:
+            KlongError: one has no value to be replaced.
+        """
+        variables = self.variables
+        before = [self.value_of(name) for name in names]
+        variables.update(zip(names, values, strict=True))
+        try:
+            yield
+        finally:
+            for name, value, lent in zip(names, before, values, strict=True):
+                if variables.get(name) is lent:
+                    variables[name] = value
+
+    def release(self) -> None:
+        """Make plain numbers of what a derivative that is over has left in variables."""
+        for name in self.assigned:
+            if carries(value := self.variables.get(name)):
+                self.variables[name] = constant(value)
+        self.assigned.clear()
 
     def define(self, name: str, value: Any) -> None:
         """Give a variable a value.

@@ -1,24 +1,32 @@
 """Derivatives of Klong functions: exact, by atled's tape, except where numeric ones are asked for.
 
-A derivative gives the function a Tensor that requires a gradient, and walks back from what the
-function returns. Inside another derivative the walk is recorded too, so any order is exact. The
-point is always a fresh node: what else depends on it counts as constant.
+The transforms are atled's own (`at.jacobian`, `at.hessian`, `at.jvp`, `at.vjp`,
+`at.numeric_grad`); here are their Klong forms: what may be differentiated, with respect to what,
+and what to say otherwise. Only `f:>x` walks the tape itself, in two thirds of the time that
+`at.grad` takes for small arrays.
+
+A derivative gives the function fresh nodes of the tape, so perturbations never mix. Inside
+another derivative its walk is recorded too, so any order is exact.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from atled import functions as at
-from atled.core import jacobian as transforms
-from atled.core.autograd import grad, jvp_of
+from atled.core.autograd import grad
+from atled.core.jacobian import hessian as hessian_of
+from atled.core.jacobian import jacobian as jacobian_of
 from atled.core.mode import enable_grad
+from atled.core.numeric import numeric_grad, numeric_jacobian
 from atled.core.tensor import Tensor
-from atled.klong.arrays import array, carries, constant, listed, real, settle, shape_of
+from atled.core.transforms import jvp as jvp_of
+from atled.core.transforms import vjp as vjp_of
+from atled.klong.arrays import array, carries, constant, real, settle, shape_of
 from atled.klong.context import Context
 from atled.klong.errors import KlongError
-from atled.klong.values import NUMBERS, Function, KlongSymbol, kind_of
+from atled.klong.values import NUMBERS, Function, KlongSymbol, arrays_or_numbers, kind_of
+from atled.tree import flatten, map_leaves, unflatten
 
 __all__ = [
     "agrees",
@@ -28,12 +36,15 @@ __all__ = [
     "jacobian",
     "jacobians",
     "jvp",
+    "leaf_of",
+    "loss_and_gradients",
     "names_in",
     "numeric",
+    "taking",
     "vjp",
 ]
 
-STEP = 2.0**-52  # of float64: differences are taken at its cube root
+POINT = "the point of a derivative"
 
 
 def names_in(value: Any) -> list[str] | None:
@@ -43,98 +54,77 @@ def names_in(value: Any) -> list[str] | None:
     return None
 
 
-def leaf_of(point: Any, what: str = "the point of a derivative") -> Tensor:
-    """Return a point as a fresh node of the tape.
+# -- what is differentiated, and where
+
+
+def leaf_of(point: Any, what: str = POINT) -> Tensor:
+    """Return a number or an array as a fresh node of the tape.
 
     Raises:
-        KlongError: it is no number and no array.
+        KlongError: it is neither.
     """
-    if type(point) in NUMBERS:
-        return array(float(point), floating=True).requires_grad_()
-    if type(point) is not Tensor:
-        raise KlongError(f"{what} must be a number or an array of numbers; found {kind_of(point)}")
-    point = real(point)
-    if point._node is not None:
-        return at.clone(point)
-    return point.detach().requires_grad_()
+    x = _real_of(point, what)
+    return x.requires_grad_() if x._node is None else at.clone(x)
+
+
+def _real_of(value: Any, what: str) -> Tensor:
+    """Return a number or an array as a new Tensor of reals, with the gradient that it carries."""
+    if type(value) in NUMBERS:
+        return array(float(value), floating=True)
+    if type(value) is not Tensor:
+        raise KlongError(f"{what} must be a number or an array of numbers; found {kind_of(value)}")
+    x = real(value)
+    return x if x._node is not None else x.detach()
+
+
+def taking(count: int, f: Any, what: str) -> Function:
+    """Return a function of one argument, or of none, which reads variables; or refuse it."""
+    if type(f) is not Function:
+        raise KlongError(f"{what} needs a function; found {kind_of(f)}")
+    if not f.least <= count <= f.arity:
+        needed = "of one argument" if count else "without arguments, which reads the variables"
+        raise KlongError(f"{what} needs a function {needed}; {f.name} takes {f.arity}")
+    return f
 
 
 @contextmanager
-def _inside(context: Context, point: Any) -> Iterator[bool]:
-    """Count a derivative; yield whether its walk must be recorded."""
-    record = context.derivatives > 0 or (type(point) is Tensor and point._node is not None)
+def _inside(context: Context) -> Iterator[None]:
+    """Count a derivative. What the outermost one leaves in variables is plain numbers."""
     context.derivatives += 1
     try:
         with enable_grad():
-            yield record
+            yield
     finally:
         context.derivatives -= 1
+        if context.assigned and not context.derivatives:
+            context.release()
 
 
-def _monad(f: Any, what: str) -> Function:
-    if type(f) is not Function:
-        raise KlongError(f"{what} needs a function; found {kind_of(f)}")
-    if not f.least <= 1 <= f.arity:
-        raise KlongError(f"{what} needs a function of one argument; {f.name} takes {f.arity}")
-    return f
-
-
-def _nilad(f: Any, what: str) -> Function:
-    if type(f) is not Function:
-        raise KlongError(f"{what} needs a function; found {kind_of(f)}")
-    if f.least > 0:
-        raise KlongError(
-            f"{what} with variables needs a function without arguments, which reads them; "
-            f"{f.name} takes {f.arity}"
-        )
-    return f
-
-
-def _scalar(y: Any) -> Any:
-    if type(y) in NUMBERS or (type(y) is Tensor and not shape_of(y)):
+def _scalar(y: Any, what: str = "f:>x") -> Any:
+    if arrays_or_numbers(y) and not shape_of(y):
         return y
     raise KlongError(
-        f"f:>x needs a function whose value is a single number; this one gives {kind_of(y)}. "
+        f"{what} needs a function whose value is a single number; this one gives {kind_of(y)}. "
         "Sum it: {+/f(x)}, or take the Jacobian: x∂f"
     )
 
 
-def _numbers(y: Any) -> Any:
-    if type(y) in NUMBERS or type(y) is Tensor:
-        return y
-    raise KlongError(
-        f"a derivative needs a function whose value is a number or an array; found {kind_of(y)}"
-    )
+def _result(y: Any) -> Tensor:
+    """Return what a function gives as reals, for the transforms of atled."""
+    if not arrays_or_numbers(y):
+        raise KlongError(
+            f"a derivative needs a function whose value is a number or an array; found {kind_of(y)}"
+        )
+    return real(y) if type(y) is Tensor else array(float(y), floating=True)
 
 
-def _pulled(y: Any, leaves: list[Tensor], g: Any, record: bool) -> list[Any]:
-    """Return the cotangents of the leaves for a cotangent of y (1 for a scalar)."""
-    if type(y) is not Tensor or y._node is None:
-        return [at.zeros_like(leaf.detach()) for leaf in leaves]
-    found = grad(y, leaves, g, create_graph=record, materialize_grads=True)
-    return list(found)
+# -- gradients
 
 
 def gradient(context: Context, f: Any, point: Any) -> Any:
-    """Return the gradient of a scalar-valued function at a point."""
-    f = _monad(f, "f:>x")
-    with _inside(context, point) as record:
-        leaf = leaf_of(point)
-        return settle(_pulled(_scalar(f.run(leaf)), [leaf], None, record)[0])
-
-
-@contextmanager
-def _bound(context: Context, names: list[str], leaves: Sequence[Any]) -> Iterator[None]:
-    """Give variables other values for a while; what the program assigns meanwhile stays."""
-    variables = context.variables
-    before = [context.value_of(name) for name in names]
-    variables.update(zip(names, leaves, strict=True))
-    try:
-        yield
-    finally:
-        for name, value, leaf in zip(names, before, leaves, strict=True):
-            if variables.get(name) is leaf:
-                variables[name] = value
+    """Return the gradient of a scalar-valued function at a point, nested as the point."""
+    f = taking(1, f, "f:>x")
+    return _value_and_gradients(context, lambda values: f.run(*values), [point], [POINT])[1][0]
 
 
 def gradients(context: Context, f: Any, names: list[str]) -> list[Any]:
@@ -144,138 +134,134 @@ def gradients(context: Context, f: Any, names: list[str]) -> list[Any]:
 
 def loss_and_gradients(context: Context, f: Any, names: list[str]) -> tuple[Any, list[Any]]:
     """Return what a function gives, and its gradients with respect to variables."""
-    f = _nilad(f, "f:>[a b]")
-    outer = any(carries(context.variables.get(n)) for n in names)
-    leaves = [leaf_of(context.value_of(n), f"the variable {n}") for n in names]
-    with _inside(context, None) as record, _bound(context, names, leaves):
-        y = _scalar(f.run())
-        found = _pulled(y, leaves, None, record or outer)
-        return y, [settle(g) for g in found]
+    f = taking(0, f, "f:>[a b]")
+
+    def run(values: Sequence[Any]) -> Any:
+        with context.bound(names, values):
+            return f.run()
+
+    points = [context.value_of(name) for name in names]
+    return _value_and_gradients(context, run, points, [f"the variable {n}" for n in names])
 
 
-def _result(y: Any) -> Tensor:
-    """Return what a function gives as reals, for the transforms of atled."""
-    y = _numbers(y)
-    return real(y) if type(y) is Tensor else array(float(y), floating=True)
+def _value_and_gradients(
+    context: Context, run: Callable[[list[Any]], Any], points: list[Any], whats: list[str]
+) -> tuple[Any, list[Any]]:
+    """Return what a function gives, and its gradient for each point, nested as that is."""
+    leaves: list[Tensor] = []
+    structures, counts = [], []
+    record = context.derivatives > 0
+    for point, what in zip(points, whats, strict=True):
+        found, structure = flatten(point)
+        if not found:
+            raise KlongError(f"{what} holds no numbers: it is empty")
+        record = record or any(map(carries, found))
+        leaves += [leaf_of(x, what) for x in found]
+        structures.append(structure)
+        counts.append(len(found))
+
+    def nested(values: Sequence[Any]) -> list[Any]:
+        rest = iter(values)
+        return [
+            unflatten(s, [next(rest) for _ in range(n)])
+            for s, n in zip(structures, counts, strict=True)
+        ]
+
+    with _inside(context):
+        y = _scalar(run(nested(leaves)))
+        if type(y) is not Tensor or y._node is None:
+            pulled: Sequence[Any] = [at.zeros_like(leaf.detach()) for leaf in leaves]
+        else:
+            pulled = grad(y, leaves, create_graph=record, materialize_grads=True)
+        return y, nested([settle(g) for g in pulled])
 
 
-def _point(value: Any, what: str) -> Tensor:
-    """Return a point as reals, with the gradient that it carries."""
-    return real(value) if type(value) is Tensor else leaf_of(value, what).detach()
+# -- Jacobians, Hessians, products
 
 
 def jacobian(context: Context, f: Any, point: Any) -> Any:
     """Return the Jacobian of a function at a point."""
-    f = _monad(f, "x∂f")
-    x = _point(point, "the point of a derivative")
-    with _inside(context, point):
-        return settle(transforms.jacobian(lambda x: _result(f.run(x)))(x))
+    f = taking(1, f, "x∂f")
+    x = _real_of(point, POINT)
+    with _inside(context):
+        return settle(jacobian_of(lambda x: _result(f.run(x)))(x))
 
 
 def jacobians(context: Context, f: Any, names: list[str]) -> list[Any]:
     """Return the Jacobians of a function without arguments with respect to variables."""
-    f = _nilad(f, "[a b]∂f")
-    values = [_point(context.value_of(n), f"the variable {n}") for n in names]
+    f = taking(0, f, "[a b]∂f")
+    values = [_real_of(context.value_of(n), f"the variable {n}") for n in names]
 
     def run(*leaves: Tensor) -> Tensor:
-        with _bound(context, names, leaves):
+        with context.bound(names, leaves):
             return _result(f.run())
 
-    with _inside(context, None):
-        found = transforms.jacobian(run, argnums=tuple(range(len(names))))(*values)
+    with _inside(context):
+        found = jacobian_of(run, argnums=tuple(range(len(names))))(*values)
         return [settle(j) for j in found]
 
 
 def hessian(context: Context, f: Any, point: Any) -> Any:
     """Return the matrix of second derivatives of a scalar-valued function at a point."""
-    slope = Function("f:>x", 1, lambda x: gradient(context, f, x))
-    return jacobian(context, slope, point)
+    f = taking(1, f, ".hessian(f;x)")
+    x = _real_of(point, POINT)
+    with _inside(context):
+        run = hessian_of(lambda x: _result(_scalar(f.run(x), ".hessian(f;x)")))
+        return settle(run(x))
 
 
 def jvp(context: Context, f: Any, point: Any, tangent: Any) -> Any:
     """Return the derivative of a function at a point in a direction."""
-    f = _monad(f, ".jvp(f;x;t)")
-    with _inside(context, point) as record:
-        leaf = leaf_of(point)
-        y = _numbers(f.run(leaf))
-        t = _like(tangent, shape_of(leaf), "the tangent")
-        if type(y) is not Tensor or y._node is None:
-            return at.zeros(shape_of(y)) if shape_of(y) else 0.0
-        found = jvp_of([y], [leaf], [t], create_graph=record)[0]
-        return settle(at.zeros_like(y.detach()) if found is None else found)
+    f = taking(1, f, ".jvp(f;x;t)")
+    x = _real_of(point, POINT)
+    t = _like(tangent, shape_of(x), "the tangent")
+    with _inside(context):
+        return settle(jvp_of(lambda x: _result(f.run(x)), (x,), (t,))[1])
 
 
 def vjp(context: Context, f: Any, point: Any, cotangent: Any) -> Any:
     """Return a cotangent of a function's value pulled back to its point."""
-    f = _monad(f, ".vjp(f;x;g)")
-    with _inside(context, point) as record:
-        leaf = leaf_of(point)
-        y = _numbers(f.run(leaf))
-        g = _like(cotangent, shape_of(y), "the cotangent")
-        return settle(_pulled(y, [leaf], g, record)[0])
+    f = taking(1, f, ".vjp(f;x;g)")
+    x = _real_of(point, POINT)
+    with _inside(context):
+        y, pull = vjp_of(lambda x: _result(f.run(x)), x)
+        return settle(pull(_like(cotangent, shape_of(y), "the cotangent"))[0])
 
 
 def _like(value: Any, shape: tuple[int, ...], what: str) -> Tensor:
+    t = _real_of(value, what)
+    if shape_of(t) != shape:
+        raise KlongError(f"{what} has the shape {list(shape_of(t))}; {list(shape)} is needed")
+    return t
+
+
+# -- by differences
+
+
+def numeric(context: Context, run: Callable[[Any], Any], point: Any) -> Any:
+    """Return the gradient of a scalar-valued function by central differences, never another.
+
+    Raises:
+        KlongError: inside a derivative: differences have none that is exact.
+    """
+    if context.derivatives:
+        raise KlongError("x∇f takes differences, which cannot be differentiated; f:>x is exact")
+    found = numeric_grad(lambda x: _result(_scalar(constant(run(x)), "x∇f")))(
+        map_leaves(_varied, point)
+    )
+    return map_leaves(settle, found)
+
+
+def _varied(value: Any) -> Any:
+    """Return a number or an array as what differences are taken of."""
     if type(value) in NUMBERS:
-        value = array(float(value), floating=True)
-    if type(value) is not Tensor:
-        raise KlongError(f"{what} must be a number or an array; found {kind_of(value)}")
-    if shape_of(value) != shape:
-        raise KlongError(f"{what} has the shape {list(shape_of(value))}; {list(shape)} is needed")
-    return real(value)
-
-
-def numeric(run: Callable[[Any], Any], point: Any) -> Any:
-    """Return the gradient of a scalar-valued function by central differences."""
-    values = _differences(run, point)
-    shape = shape_of(point)
-    for v in values:
-        if shape_of(v):
-            raise KlongError(
-                "x∇f needs a function whose value is a single number; this one gives "
-                f"{kind_of(v)}. Sum it: {{+/f(x)}}"
-            )
-    flat = listed(values)
-    return at.reshape(flat, shape) if shape else values[0]
-
-
-def _differences(run: Callable[[Any], Any], point: Any) -> list[Any]:
-    """Return ∂f by central differences, one value for each element of the point."""
-    point = constant(point)
-    if type(point) in NUMBERS:
-        x = float(point)
-        return [_difference(lambda v: run(v), x)]
-    if type(point) is not Tensor:
-        raise KlongError(f"x∇f: the point must be numbers; found {kind_of(point)}")
-    shape, flat = shape_of(point), at.reshape(real(point), (-1,)).tolist()
-    out = []
-    for i in range(len(flat)):
-
-        def moved(v: float, i: int = i) -> Any:
-            return run(at.reshape(array(flat[:i] + [v] + flat[i + 1 :], floating=True), shape))
-
-        out.append(_difference(moved, flat[i]))
-    return out
-
-
-def _difference(run: Callable[[float], Any], x: float) -> Any:
-    h = max(1.0, abs(x)) * STEP ** (1 / 3)
-    above, below = x + h, x - h
-    up, down = constant(_numbers(run(above))), constant(_numbers(run(below)))
-    if type(up) in NUMBERS and type(down) in NUMBERS:
-        return (up - down) / (above - below)
-    return at.divide(at.subtract(up, down), above - below)
+        return float(value)
+    return _real_of(constant(value), "x∇f: the point").detach()
 
 
 def agrees(context: Context, f: Any, point: Any) -> bool:
     """Say whether a function's exact derivative agrees with differences, to about 1e-6."""
-    f = _monad(f, ".gradcheck(f;x)")
-    exact = constant(jacobian(context, f, point))
-    if type(exact) in NUMBERS:
-        columns = _differences(f.run, point)
-        return math.isclose(exact, columns[0], rel_tol=1e-5, abs_tol=1e-6)
-    columns = [
-        c if type(c) is Tensor else array(float(c), True) for c in _differences(f.run, point)
-    ]
-    found = at.stack(columns, axis=-1)
-    return bool(at.allclose(at.reshape(exact, shape_of(found)), found, rtol=1e-5, atol=1e-6))
+    f = taking(1, f, ".gradcheck(f;x)")
+    exact = _real_of(constant(jacobian(context, f, point)), "the derivative")
+    found = numeric_jacobian(lambda x: _result(constant(f.run(x))))(_varied(point))
+    return bool(at.allclose(exact, found, rtol=1e-5, atol=1e-6))

@@ -4,7 +4,19 @@ from typing import NamedTuple
 
 from atled.errors import AtledError
 
-__all__ = ["KlongError", "KlongExit", "Place"]
+__all__ = ["KlongError", "KlongExit", "Place", "Source"]
+
+
+class Source(str):
+    """The text of a program that has a name: the file's that it was in."""
+
+    __slots__ = ("name",)
+    name: str
+
+    def __new__(cls, text: str, name: str) -> "Source":
+        made = super().__new__(cls, text)
+        made.name = name
+        return made
 
 
 class Place(NamedTuple):
@@ -18,19 +30,31 @@ class Place(NamedTuple):
     text: str
     at: int
 
-    def shown(self) -> str:
-        """Return the line with a caret under the place."""
+    def position(self) -> tuple[int, int]:
+        """Return the line and the column, counted from 1."""
         at = min(self.at, len(self.text))
-        start = self.text.rfind("\n", 0, at) + 1
-        end = self.text.find("\n", at)
-        line = self.text[start : end if end >= 0 else len(self.text)]
-        number = self.text.count("\n", 0, start) + 1
-        column = at - start
+        return self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at)
+
+    def heading(self) -> str:
+        """Return `file:line:column`, or the words for a text without a name."""
+        line, column = self.position()
+        if isinstance(self.text, Source):
+            return f"{self.text.name}:{line}:{column}"
+        return f"line {line}, column {column}"
+
+    def picture(self) -> str:
+        """Return the line with a caret under the place."""
+        row, column = self.position()
+        line, column = self.text.split("\n")[row - 1], column - 1
         if len(line) > 90:  # a long line is shown around the place
             cut = max(0, column - 60)
             line, column = line[cut : cut + 90], column - cut
         pad = "".join("\t" if c == "\t" else " " for c in line[:column])
-        return f"line {number}, column {at - start + 1}:\n  {line}\n  {pad}^"
+        return f"  {line}\n  {pad}^"
+
+    def shown(self) -> str:
+        """Return where it is, and the line with a caret under the place."""
+        return f"{self.heading()}:\n{self.picture()}"
 
 
 class KlongError(AtledError):

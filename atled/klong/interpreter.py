@@ -11,8 +11,9 @@ from atled.klong import bridge, calls, operands
 from atled.klong.chains import link_statement
 from atled.klong.channels import Channels
 from atled.klong.context import Context
-from atled.klong.errors import KlongError, Place
+from atled.klong.errors import KlongError, Place, Source
 from atled.klong.exchange import from_python, to_python
+from atled.klong.limits import ELEMENTS, limits
 from atled.klong.link import Scope, rethrow
 from atled.klong.reader import read
 from atled.klong.system import SYSTEM
@@ -36,7 +37,7 @@ class Where(NamedTuple):
 class Entered:
     """While it lasts, settings are an interpreter's. A class: it is entered at every call."""
 
-    __slots__ = ("_before", "_k", "_limit", "_quiet")
+    __slots__ = ("_before", "_k", "_limit", "_limits", "_quiet")
 
     def __init__(self, k: "KlongInterpreter") -> None:
         self._k = k
@@ -46,6 +47,9 @@ class Entered:
         self._before = settings.backend, settings.device, settings.default_dtype
         settings.backend, settings.device = k.backend.name, k._device
         settings.default_dtype = k._real
+        self._limits = limits.owner, limits.elements, limits.steps
+        if limits.owner is not k:  # a call back from Python goes on with what is left
+            limits.owner, limits.elements, limits.steps = k, k.elements, k.steps
         self._limit = sys.getrecursionlimit()
         if self._limit < k._frames:
             sys.setrecursionlimit(k._frames)
@@ -55,6 +59,8 @@ class Entered:
     def __exit__(self, *exc: Any) -> None:
         self._quiet.__exit__(*exc)
         settings.backend, settings.device, settings.default_dtype = self._before
+        if self._limits[0] is not limits.owner:
+            limits.owner, limits.elements, limits.steps = self._limits
         if self._limit < self._k._frames:
             sys.setrecursionlimit(self._limit)
 
@@ -66,6 +72,9 @@ class KlongInterpreter:
         backend: "python", "numpy" or "torch"; by default the current one.
         device: "cpu", "cuda", "mps", or "auto".
         recursion: how many calls may be inside one another.
+        elements: how many elements one list may have.
+        steps: how many steps one program may take: rounds of loops, calls, elements handled
+            one by one; None for no limit. See `limits.py` for all limits.
         compile: whether hot functions and expressions are compiled by themselves.
 
     Example:
@@ -85,6 +94,8 @@ class KlongInterpreter:
         device: str | None = None,
         *,
         recursion: int = 2000,
+        elements: int = ELEMENTS,
+        steps: int | None = None,
         compile: bool = True,
     ) -> None:
         name = current().name if backend is None else backend
@@ -92,6 +103,7 @@ class KlongInterpreter:
         self._device = self._library.check_device(device)
         self.backend = Where(name, self._device or "cpu")
         self._real = float32 if self.backend.device.startswith("mps") else float64
+        self.elements, self.steps = elements, steps
         self._frames = FRAMES * recursion + 2000
         self.channels = Channels()
         self.context = Context(recursion, system=frozenset(SYSTEM), compiles=compile, owner=self)
@@ -160,9 +172,22 @@ class KlongInterpreter:
     # -- inside
 
     def run(self, text: str) -> Any:
-        """Run a program in the state that is entered already."""
+        """Run a program in the state that is entered already.
+
+        Raises:
+            KlongError: it cannot go on; a module that it has opened is closed again.
+        """
         context = self.context
-        known = self._linked.get(text)
+        module = context.module
+        try:
+            return self._run(text)
+        except BaseException:
+            context.module, context.pending = module, None
+            raise
+
+    def _run(self, text: str) -> Any:
+        context = self.context
+        known = None if isinstance(text, Source) else self._linked.get(text)
         value: Any = []
         if known is not None and context.module is None:
             for statement in known:
@@ -181,7 +206,7 @@ class KlongInterpreter:
             linked.append(statement)
             value = statement(None)
             keep = keep and context.module is None
-        if keep:
+        if keep and not isinstance(text, Source):
             if len(self._linked) >= KEPT:
                 self._linked.pop(next(iter(self._linked)))
             self._linked[text] = linked

@@ -19,6 +19,7 @@ SYMBOL = re.compile(r"[a-zA-Z.][a-zA-Z0-9.]*")
 NUMBER = re.compile(
     r"0[bB]([01]+)|0[oO]([0-7]+)|0[xX]([0-9a-fA-F]+)|[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?"
 )
+SHIFTED_NUMBER = re.compile(r"[0-9]|-[0-9]")
 BLANK = re.compile(r"[ \t\r\f\v]+")
 BLANK_LINES = re.compile(r"\s+")
 LONGEST_INTEGER = 100_000  # digits
@@ -87,8 +88,8 @@ def constant_at(text: str, at: int, signed: bool) -> tuple[Any, int] | None:
     c = text[at : at + 1]
     if c == ":" and (quoted := SYMBOL.match(text, at + 1)):
         return KlongSymbol(quoted.group()), quoted.end()
-    if c == ":" and text[at + 1 : at + 2].isdecimal():  # a shifted number is that number
-        return constant_at(text, at + 1, signed)
+    if c == ":" and SHIFTED_NUMBER.match(text, at + 1, at + 3 if signed else at + 2):
+        return constant_at(text, at + 1, signed)  # a shifted number is that number
     if c == '"':
         return string_at(text, at)
     if text.startswith("0c", at):

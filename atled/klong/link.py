@@ -2,7 +2,8 @@
 
 A linked node is a function of one frame, the tuple (function, x, y, z) of the call that it is
 in. Linking resolves what can be known before the first run: operators, constants, the names of
-modules. Operands are evaluated from the left, verbs are applied from the right.
+modules. An expression is evaluated from the right, operands and verbs: `s@<s::b` sorts b; the
+arguments of a call from the left.
 
 This file has what the linkers share; they are in `operands.py`, `chains.py` and `calls.py`.
 """

@@ -10,7 +10,7 @@ from atled.klong.arrays import freeze, listed
 from atled.klong.errors import KlongError, Place
 from atled.klong.lexemes import SYMBOL, constant_at, skip
 from atled.klong.tree import Pairs
-from atled.klong.values import Dictionary, KlongSymbol
+from atled.klong.values import EOF, Dictionary, KlongSymbol
 
 __all__ = ["built", "data", "data_at", "literal_at"]
 
@@ -54,10 +54,15 @@ def _member(text: str, at: int, deepest: int) -> tuple[Any, int]:
         return found
     if match := SYMBOL.match(text, at):
         return KlongSymbol(match.group()), match.end()
+    if deepest == OUTSIDE:
+        raise KlongError(f"an object to read was expected; found {text[at]}", Place(text, at))
     raise KlongError(
         f"a list holds constants; found {text[at]}. Join computed values with a comma: (1+2),3",
         Place(text, at),
     )
+
+
+OUTSIDE = 201  # how deep brackets may nest, where there is none yet
 
 
 def built(value: Any) -> Any:
@@ -83,19 +88,15 @@ def data_at(text: str, at: int) -> tuple[Any, int]:
     at = skip(text, at, True)
     if at >= len(text):
         raise KlongError("there is nothing to read", Place(text, at))
-    value, at = _member(text, at, 200)
+    value, at = _member(text, at, OUTSIDE)
     return built(value), at
 
 
 def data(text: str) -> Any:
-    """Return the object that a string describes.
+    """Return the first object that a string describes; EOF if there is none.
 
     Example:
-        >>> data('["a" 1]')
+        >>> data('["a" 1] and more')
         ['a', 1]
     """
-    value, at = data_at(text, 0)
-    at = skip(text, at, True)
-    if at < len(text):
-        raise KlongError("there is more than one object", Place(text, at))
-    return value
+    return data_at(text, 0)[0] if skip(text, 0, True) < len(text) else EOF

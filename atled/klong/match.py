@@ -3,12 +3,14 @@
 Two reals match if they differ by at most 64 units in the last place (relative 1.4e-14).
 """
 
+import itertools
 import math
 from typing import Any
 
 from atled.core.tensor import Tensor
-from atled.klong.arrays import constant, items
+from atled.klong.arrays import constant, items, known
 from atled.klong.errors import KlongError
+from atled.klong.limits import limits
 from atled.klong.values import (
     NUMBERS,
     Char,
@@ -19,7 +21,7 @@ from atled.klong.values import (
     kind_of,
 )
 
-__all__ = ["compare", "match", "order_key"]
+__all__ = ["CLOSE", "Numbering", "compare", "match"]
 
 CLOSE = 64 * 2.0**-52
 TEXTS = (str, Char, KlongSymbol)
@@ -32,9 +34,12 @@ def match(a: Any, b: Any) -> bool:
         if ka is int and kb is int:
             return bool(a == b)
         return _close(a, b)
+    if a is b:
+        return True
     if ka is Tensor or kb is Tensor:
-        return _arrays_match(constant(a), constant(b))
+        return _arrays_match(known(a), known(b))
     if ka is list and kb is list:
+        limits.spend(len(a))
         return len(a) == len(b) and all(map(match, a, b))
     if ka is Dictionary and kb is Dictionary:
         return len(a) == len(b) and all(k in b and match(v, b[k]) for k, v in a.items())
@@ -103,15 +108,54 @@ def compare(a: Any, b: Any, glyph: str) -> int:
     raise KlongError(f"{glyph} cannot compare {kind_of(a)} with {kind_of(b)}")
 
 
-def order_key(a: Any) -> Any:
-    """Return a hashable that is equal for values that match exactly: for groups and ranges."""
-    if type(a) is Tensor:
-        a = constant(a)
-        a = a.tolist() if type(a) is Tensor else a
-    if isinstance(a, (list, tuple)):
-        return (list, *map(order_key, a))
-    if type(a) in NUMBERS or type(a) in TEXTS:
-        return a
-    if type(a) is Dictionary:
-        return (dict, frozenset((k, order_key(v)) for k, v in a.items()))
-    return (type(a), id(a))
+class Numbering:
+    """Number different values in the order in which they come; those that match have one number.
+
+    Values are looked up by the cells in which their numbers lie. A number at the edge of its cell
+    may match one in the next cell, so the value is looked for there, too.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._known: dict[Any, list[tuple[Any, int]]] = {}
+
+    def of(self, value: Any) -> int:
+        """Return the number of the first value that this one matches, or a new one."""
+        keys = _keys(constant(value))
+        for key in keys:
+            for other, number in self._known.get(key, ()):
+                if match(other, value):
+                    return number
+        self._known.setdefault(keys[0], []).append((value, self.count))
+        self.count += 1
+        return self.count - 1
+
+
+def _keys(a: Any) -> list[Any]:
+    """Return the hashables under which values that match may be known, its own first."""
+    if type(a) in NUMBERS:
+        return _cells(a)
+    if is_list(a):
+        inner = [_keys(x) for x in (a.tolist() if type(a) is Tensor else a)]
+        return list(itertools.islice(itertools.product(*inner), MOST_KEYS))
+    if type(a) in TEXTS:
+        return [(type(a), str(a))]
+    return [(Dictionary, len(a)) if type(a) is Dictionary else type(a)]
+
+
+def _cells(a: Any) -> list[Any]:
+    """Return the cells, of relative width 2⁻²⁰, that hold the numbers which match a number."""
+    try:
+        mantissa, exponent = math.frexp(a)
+    except OverflowError:  # an integer beyond the reals
+        return [a]
+    if not math.isfinite(mantissa):
+        return [None]
+    at = (abs(mantissa) - 0.5) * 2**21 + 0.37  # small integers lie inside their cells
+    first, others = math.floor(at), {math.floor(at - EDGE), math.floor(at + EDGE)}
+    below = exponent * 2**20
+    return [(a < 0, below + c) for c in (first, *(others - {first}))]
+
+
+EDGE = 2.0**-20
+MOST_KEYS = 64  # a value with more than six numbers at edges may be taken for a new one

@@ -7,7 +7,7 @@ from atled.config import modes
 from atled.core.tensor import Tensor
 from atled.errors import TraceError
 from atled.functions import not_equal, where
-from atled.klong.arrays import array, shape_of
+from atled.klong.arrays import array, is_floating, shape_of
 from atled.klong.context import Context
 from atled.klong.errors import Place
 from atled.klong.link import ARGUMENTS, Linked, Scope, link, linker, resolved, rethrow
@@ -105,6 +105,8 @@ def _selected(context: Context, value: Tensor, a: Any, b: Any, place: Place) -> 
     if type(a) not in kinds or type(b) not in kinds or shape_of(a) != shape_of(b):
         raise TraceError("the two sides of a conditional on a value must be numbers alike")
     sides = [v if type(v) is Tensor else array(v, type(v) is float) for v in (a, b)]
+    if is_floating(sides[0]) != is_floating(sides[1]):
+        raise TraceError("a value decides here between an integer and a real")
     return where(not_equal(value, 0), *sides)
 
 

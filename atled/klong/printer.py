@@ -6,6 +6,7 @@ from typing import Any
 from atled.core.tensor import Tensor
 from atled.klong.arrays import constant, thaw
 from atled.klong.errors import KlongError
+from atled.klong.limits import limits
 from atled.klong.values import Char, Dictionary, Function, KlongSymbol
 
 __all__ = ["displayed", "written"]
@@ -14,14 +15,59 @@ __all__ = ["displayed", "written"]
 def written(value: Any) -> str:
     """Return the readable form: strings in quotes, characters with 0c.
 
+    Numbers that are not finite have none; they are written as `:undefined`, which reads back as
+    a symbol, as functions, channels and the undefined object do.
+
+    Raises:
+        KlongError: the value contains itself, or its text would be too long.
+
     Example:
         >>> from atled.klong.values import Char
         >>> print(written(["a", [Char("b"), 1.0]]))
         ["a" [0cb 1.0]]
     """
-    pieces: list[str] = []
-    _write(value, pieces)
-    return "".join(pieces)
+    out: list[str] = []
+    stack: list[Any] = [iter((value,))]
+    closers: list[str] = [""]
+    inside: list[int] = []  # the dictionaries around the place: only they can contain themselves
+    while stack:
+        for item in stack[-1]:
+            if out and out[-1] not in OPENERS:
+                out.append(" ")
+            if (nested := _opened(item, inside)) is None:
+                _write(item, out)
+                continue
+            opener, members, closer = nested
+            out.append(opener)
+            stack.append(iter(members))
+            closers.append(closer)
+            break
+        else:
+            stack.pop()
+            closer = closers.pop()
+            if closer == "}":
+                inside.pop()
+            out.append(closer)
+        limits.spend()
+        if len(out) > LONGEST:
+            raise KlongError(f"the text of this value would have more than {LONGEST} pieces")
+    return "".join(out)
+
+
+OPENERS = ("[", ":{")
+LONGEST = 10**7
+
+
+def _opened(value: Any, inside: list[int]) -> tuple[str, Any, str] | None:
+    """Return the brackets and the members of a list or a dictionary; None for anything else."""
+    if type(value) is list:
+        return "[", value, "]"
+    if type(value) is not Dictionary:
+        return None
+    if id(value) in inside:
+        raise KlongError("this dictionary contains itself; it cannot be printed")
+    inside.append(id(value))
+    return ":{", [[thaw(k), v] for k, v in value.items()], "}"
 
 
 def displayed(value: Any) -> str:
@@ -65,23 +111,10 @@ def _write(value: Any, out: list[str]) -> None:
         out.append("0c" + value)
     elif kind is KlongSymbol:
         out.append(":" + value)
-    elif kind is list:
-        _between("[", [*value], "]", out)
-    elif kind is Dictionary:
-        _between(":{", [[thaw(k), v] for k, v in value.items()], "}", out)
     elif isinstance(value, Function):
         out.append(repr(value))
     else:
         out.append(str(value))
-
-
-def _between(start: str, values: list[Any], end: str, out: list[str]) -> None:
-    out.append(start)
-    for i, value in enumerate(values):
-        if i:
-            out.append(" ")
-        _write(value, out)
-    out.append(end)
 
 
 def _write_nested(numbers: Any, out: list[str]) -> None:

@@ -1,49 +1,61 @@
-"""The prompt: lines in, values out, with history, completion, and help.
+"""The prompt: programs in, values out.
 
-What a line can be, beside a program: ``]h topic`` help, ``]a topic`` apropos, ``]l file`` load,
-``]i dir`` inventory, ``]t file`` transcript, ``]! command`` shell, ``]q`` quit. TAB completes
-names, and turns ``\\d`` into ∂ and ``\\n`` into ∇.
+A line is a program, or a command: `]h topic` help, `]a word` apropos, `]l file` load, `]i dir`
+inventory, `]t file` transcript, `]! command` shell, `]q` quit. `it` is the last value. Ctrl-C
+stops what runs and leaves the variables as they are at that moment; Ctrl-D ends the session.
 """
 
 import os
-import re
 import subprocess
-import sys
-from collections.abc import Callable
-from contextlib import suppress
-from importlib import import_module
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from atled.klong.errors import KlongError
+from atled.klong.errors import KlongError, Source
 from atled.klong.help import apropos, help_on
 from atled.klong.interpreter import KlongInterpreter
 from atled.klong.printer import written
 from atled.klong.reader import incomplete
 
-__all__ = ["Repl", "completions"]
+__all__ = ["Repl", "complaint", "program"]
 
 PROMPT, MORE = "klong> ", "  ...  "
-HISTORY = "~/.atled_klong_history"
-TYPED = {"\\d": "∂", "\\n": "∇"}
+COMMANDS = "]h help  ]a apropos  ]l load  ]i inventory  ]t transcript  ]! shell  ]q quit"
+LONGEST = 2000  # characters of a value that are shown
+# What newcomers type; a program's own variables of these names come first.
+SAID = {"help": "]h", "?": "]h", "quit": "]q", "exit": "]q"}
 
 
-def completions(k: KlongInterpreter, text: str) -> list[str]:
-    """Return what the end of a line can become.
+def program(ask: Callable[[str], str]) -> str:
+    """Return a line, and those that its open brackets and strings ask for; an empty one ends it.
 
-    Example:
-        >>> completions(KlongInterpreter(backend="python"), "\\\\d")
-        ['∂']
+    Raises:
+        EOFError: there are no more lines.
     """
-    for typed, symbol in TYPED.items():
-        if text.endswith(typed):
-            return [text[: -len(typed)] + symbol]
-    match = re.search(r"[a-zA-Z.][a-zA-Z0-9.]*$", text)
-    if match is None:
-        return []
-    start, word = text[: match.start()], match.group()
-    names = sorted(n for n in k.context.variables if "`" not in n)
-    return [start + name for name in names if name.startswith(word)]
+    text = ask(PROMPT)
+    if text.lstrip().startswith("]"):
+        return text.strip()
+    while incomplete(text):
+        try:
+            more = ask(MORE)
+        except EOFError:
+            return text
+        if not more.strip():
+            return text
+        text += "\n" + more
+    return text
+
+
+def complaint(error: KlongError) -> str:
+    """Return an error for the prompt: the message, and a caret under the place."""
+    place = error.spot
+    if place is None:
+        return error.message
+    if "\n" in place.text or isinstance(place.text, Source):
+        return f"{error.message}\n{place.shown()}"
+    return f"{error.message}\n{place.picture()}"
 
 
 class Repl:
@@ -53,6 +65,7 @@ class Repl:
         k: the interpreter.
         ask: what shows a prompt and returns a line; raises EOFError at the end.
         out: where answers go.
+        remember: what keeps a program in the history.
     """
 
     def __init__(
@@ -60,58 +73,74 @@ class Repl:
         k: KlongInterpreter,
         ask: Callable[[str], str] = input,
         out: Callable[[str], Any] = print,
+        remember: Callable[[str], Any] = len,
     ) -> None:
-        self.k, self.ask, self.out = k, ask, out
+        self.k, self.ask, self.out, self.remember = k, ask, out, remember
         self.transcript: Any = None
 
     def run(self) -> None:
         """Read programs and print their values until the end of the input."""
-        self.out("atled Klong; ]h topic for help, ]q to quit")
-        self._prepare_lines()
-        while True:
-            try:
-                text = self._program()
-            except EOFError:
-                self.out("")
-                return
-            except KeyboardInterrupt:
-                self.out("")
-                continue
-            if text.strip() == "]q":
-                return
-            if text.strip():
-                self._answer(text)
-
-    def _program(self) -> str:
-        """Return a line, and those that its open brackets ask for; an empty one ends them."""
-        text = self.ask(PROMPT)
-        if text.startswith("]"):
-            return text
-        while incomplete(text):
-            more = self.ask(MORE)
-            if not more.strip():
-                break
-            text += "\n" + more
-        return text
-
-    def _answer(self, text: str) -> None:
+        where = self.k.backend
+        self.out(
+            f"atled Klong on {where.name}, {where.device}. ]h shows what there is, ]h + on +,\n"
+            r"TAB completes names (\d TAB is ∂, \n TAB is ∇), Ctrl-C stops, ]q or Ctrl-D ends."
+        )
         try:
-            if text.startswith("]"):
-                self._command(text[1:2], text[2:].strip())
-                return
-            value = self.k(text)
-            with self.k.entered():
-                self.k["it"] = value
-                shown = written(value)
-            self.out(shown)
-            self._note(f"\t{text}\n{shown}\n")
-        except KlongError as error:
-            self.out(str(error))
-        except KeyboardInterrupt:
-            self.out("interrupted")
+            while self._turn():
+                pass
         finally:
+            self._transcribe("")
+
+    def _turn(self) -> bool:
+        """Read a program and answer it; say whether there is more to come."""
+        try:
+            text = program(self.ask)
+        except EOFError:
+            self.out("")
+            return False
+        except KeyboardInterrupt:
+            self.out("")
+            return True
+        if text.strip():
+            self.remember(text)
+        if text.strip() not in self.k:
+            text = SAID.get(text.strip(), text)
+        if text.strip() == "]q":
+            return False
+        if text.strip():
+            with self._guarded():
+                self._answer(text)
+        return True
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Show what goes wrong, and go on."""
+        try:
+            yield
+        except KlongError as error:
+            self.out(complaint(error))
+        except KeyboardInterrupt:
+            self.out("\ninterrupted")
+        except Exception:  # a fault of atled's own: the session must survive it
+            self.out(traceback.format_exc() + "this is a fault of atled; the session goes on")
+        finally:
+            context = self.k.context
+            context.depth, context.pending, context.derivatives = 0, None, 0
             self.k.channels.select(0, True)
             self.k.channels.select(0, False)
+
+    def _answer(self, text: str) -> None:
+        if text.startswith("]"):
+            self._command(text[1:2], text[2:].strip())
+            return
+        value = self.k(text)
+        with self.k.entered():
+            self.k["it"] = value
+            shown = written(value)
+        self._note(f"\t{text}\n{shown}\n")
+        if len(shown) > LONGEST:
+            shown = f"{shown[:LONGEST]} ...\n({len(shown):,} characters; .p(it) prints all)"
+        self.out(shown)
 
     def _note(self, text: str) -> None:
         if self.transcript is not None:
@@ -120,7 +149,7 @@ class Repl:
 
     def _command(self, letter: str, rest: str) -> None:
         if letter == "h":
-            self.out(help_on(rest or "all"))
+            self.out(help_on(rest, self.k.context))
         elif letter == "a":
             self.out(apropos(rest))
         elif letter == "l":
@@ -132,7 +161,7 @@ class Repl:
         elif letter == "t":
             self._transcribe(rest)
         else:
-            self.out(f"there is no command ]{letter}; there are ]h ]a ]l ]i ]t ]! ]q")
+            self.out(f"there is no command ]{letter}; there are {COMMANDS}")
 
     def _inventory(self, folder: str) -> None:
         path = Path(folder or os.environ.get("KLONGPATH", ".:lib").split(":")[0])
@@ -141,35 +170,8 @@ class Repl:
     def _transcribe(self, name: str) -> None:
         if self.transcript is not None:
             self.transcript.close()
+        self.transcript = None
         try:
             self.transcript = open(name, "a", encoding="utf-8") if name else None  # noqa: SIM115
         except OSError as error:
             self.out(f"cannot open {name!r}: {error.strerror}")
-
-    def _prepare_lines(self) -> None:
-        """Let readline edit lines, where it is there and a person types."""
-        if self.ask is not input or not sys.stdin.isatty() or not self.k[".edit"]:
-            return
-        try:
-            readline = import_module("readline")
-        except ImportError:
-            return
-        found: list[str] = []
-
-        def complete(text: str, state: int) -> str | None:
-            if state == 0:
-                found[:] = completions(self.k, text)
-            return found[state] if state < len(found) else None
-
-        readline.set_completer(complete)
-        readline.set_completer_delims(" \t\n")
-        readline.parse_and_bind("tab: complete")
-        history = os.path.expanduser(HISTORY)
-        with suppress(OSError):  # there is none yet
-            readline.read_history_file(history)
-        import_module("atexit").register(_save_history, readline, history)
-
-
-def _save_history(readline: Any, name: str) -> None:
-    with suppress(OSError):  # a read-only home: the session was still useful
-        readline.write_history_file(name)

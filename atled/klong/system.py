@@ -17,12 +17,12 @@ from atled.klong.channels import Channel
 from atled.klong.compiled import compiled
 from atled.klong.context import Module
 from atled.klong.derivatives import agrees, hessian, jacobian, jacobians, jvp, names_in, vjp
-from atled.klong.errors import KlongError, KlongExit
+from atled.klong.errors import KlongError, KlongExit, Source
 from atled.klong.exchange import wrapped
 from atled.klong.literals import data
 from atled.klong.optimizers import Optimizer
 from atled.klong.printer import displayed, written
-from atled.klong.values import Dictionary, Function, KlongSymbol, is_list, kind_of, true
+from atled.klong.values import EOF, Dictionary, Function, KlongSymbol, is_list, kind_of, true
 
 __all__ = ["SYSTEM", "System", "system"]
 
@@ -114,11 +114,20 @@ def read_line(k: Any) -> Any:
 
 @system(".rs", 1, "Read-String")
 def read_string(k: Any, a: Any) -> Any:
-    """.rs(a): the object that the string a describes.
+    """.rs(a): the first object that the string a describes; as .r, it gives :eof for none.
 
     .rs("[1 2 3]")  -->  [1 2 3]
     """
     return data(text_of(a, "a in .rs(a)"))
+
+
+@system(".rls", 0, "Read-Lines")
+def read_lines(k: Any) -> Any:
+    """.rls(): the list of all lines that are left in the From Channel, as in KlongPy."""
+    lines = []
+    while (line := k.channels.source.line()) is not EOF:
+        lines.append(line)
+    return lines
 
 
 @system(".mi", 1, "More-Input")
@@ -200,6 +209,15 @@ def evaluate(k: Any, a: Any) -> Any:
     return k.run(text_of(a, "a in .E(a)"))
 
 
+def _text_in(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise KlongError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise KlongError(f"{str(path)!r} is not a text in UTF-8: {error}") from error
+
+
 @system(".l", 1, "Load")
 def load(k: Any, a: Any) -> Any:
     """.l(a): run the program in the file a or a,".kg", looked for along KLONGPATH."""
@@ -210,7 +228,7 @@ def load(k: Any, a: Any) -> Any:
     for folder in folders:
         for path in (Path(folder, name), Path(folder, name + ".kg")):
             if path.is_file():
-                return k.run(path.read_text(encoding="utf-8"))
+                return k.run(Source(_text_in(path), str(path)))
     where = "" if folders == [""] else f" in {':'.join(folders)}"
     raise KlongError(f"there is no file {name!r} or {name + '.kg'!r}{where}")
 
@@ -316,7 +334,9 @@ def gradcheck(k: Any, f: Any, x: Any) -> Any:
 def compile_(k: Any, f: Any, example: Any = None) -> Any:
     """.compile(f): f as a native program, made at its first call for each kind of arguments.
 
-    A second argument, an example, makes the program at once, as KlongPy does.
+    A second argument, an example, makes the program at once, as KlongPy does. Results are the
+    interpreter's, up to the rounding of sums and mathematical functions. Integers are part of a
+    program, as shapes are: pass what changes from call to call as a real.
 
     f::{+/x^2};g::.compile(f);g([1.0 2.0 3.0])  -->  14.0
     """
@@ -330,7 +350,14 @@ def compile_(k: Any, f: Any, example: Any = None) -> Any:
 
 @system(".hot", 1, "Hot")
 def hot(k: Any, a: Any) -> Any:
-    """.hot(a): whether hot functions are compiled by themselves: .hot(0) turns it off."""
+    """.hot(a): whether hot functions are compiled by themselves: .hot(0) turns it off.
+
+    What has taken 50 ms with arrays of equal shapes, and only computes, becomes a native program,
+    and stays one if that is faster. Results are the interpreter's, up to the rounding of sums and
+    mathematical functions; KlongInterpreter(compile=False) never compiles.
+
+    .hot(0)  -->  0
+    """
     k.context.compiles = true(a)
     return int(k.context.compiles)
 

@@ -30,6 +30,7 @@ __all__ = [
     "Function",
     "KlongSymbol",
     "Undefined",
+    "arrays_or_numbers",
     "counted",
     "is_atom",
     "is_list",
@@ -116,10 +117,12 @@ class Function:
         definition: what `evaluate.py` knows of a function written in Klong; None for others.
         least: the number of arguments that it can do with.
         origin: the object of Python that it stands for; None for others.
+        parts: the functions that it calls, if these are all that it does besides computing
+            with numbers; None where that is not known.
         enter: a context in which Python may call it; set by the interpreter that owns it.
     """
 
-    __slots__ = ("arity", "definition", "enter", "least", "name", "origin", "run")
+    __slots__ = ("arity", "definition", "enter", "least", "name", "origin", "parts", "run")
 
     def __init__(
         self,
@@ -129,10 +132,11 @@ class Function:
         definition: Any = None,
         least: int | None = None,
         origin: Any = None,
+        parts: "tuple[Function, ...] | None" = None,
     ) -> None:
         self.name, self.arity, self.run, self.definition = name, arity, run, definition
         self.least = arity if least is None else least
-        self.origin = origin
+        self.origin, self.parts = origin, parts
         self.enter: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any) -> Any:
@@ -150,6 +154,11 @@ def is_list(value: Any) -> bool:
     """Say whether a value is a list (of whatever kind); strings are not."""
     kind = type(value)
     return kind is list or (kind is Tensor and len(value._value.shape) > 0)
+
+
+def arrays_or_numbers(*values: Any) -> bool:
+    """Say whether all values are numbers or arrays of numbers."""
+    return all(type(v) is Tensor or type(v) in NUMBERS for v in values)
 
 
 def is_atom(value: Any) -> bool:

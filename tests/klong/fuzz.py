@@ -1,9 +1,12 @@
-"""Throw programs at the interpreter: ``python tests/klong/fuzz.py 100000 [seed] [backend]``.
+"""Throw programs at the interpreter: ``python tests/klong/fuzz.py 100000 [seed] [backend] [hot]``.
 
-Half of the inputs are characters at random, half are programs by the grammar. Each must give a
-value that can be printed, or a KlongError; an error that hides one of Python's own is a fault.
+Half of the inputs are characters at random, half are programs by the grammar; half of these keep
+to numbers and verbs that fit, so that they get far. Each must give a value that can be printed, or
+a KlongError, within 20 seconds; an error that hides one of Python's own is a fault, and so is a
+state that is not whole after an error. With `hot`, functions and expressions compile by themselves.
 """
 
+import io
 import random
 import signal
 import sys
@@ -11,8 +14,7 @@ import warnings
 from typing import Any
 
 from atled.errors import AtledError
-from atled.klong import KlongError, KlongInterpreter, arrays
-from atled.klong.adverbs import Budget
+from atled.klong import KlongError, KlongInterpreter
 from atled.klong.printer import written
 
 DANGEROUS = (".x", ".sys", ".df", ".oc", ".ac", ".ic", ".l", ".r", ".rl", ".py", ".pyf", ".pyc")
@@ -22,34 +24,54 @@ MONADS = ["+", "-", "*", "%", "!", "#", "$", "&", ",", "<", "=", ">", "?", "@", 
 MONADS += ["~", ":#", ":_", "∂", "∇"]
 DYADS = ["+", "-", "*", "%", "!", "#", "$", "&", ",", "<", "=", ">", "?", "@", "^", "_", "|", "~"]
 DYADS += [":=", ":-", ":_", ":$", ":@", ":%", ":^", ":+", ":#", ":>", "∂", "∇"]
+CALLED = [".jacobian", ".hessian", ".jvp", ".vjp", ".gradcheck", ".rs", ".E", ".p", ".d", ".w"]
+CALLED += [".module", ".comment", ".mi", ".fc", ".tc", ".cc", ".fl", ".pc", ".rn", ".rls", ".bkf"]
+CALLED += [".pya", ".optim", ".f", "f", "g", "h", "{x}", "{x,y}", "{x+y*z}", "{[a];a::x;a}"]
+NAMES = ["a", "b", "c", "d", "f", "g", "h", "x", "y", "z", ".e", ".f", ".cout", "undefinedname"]
 ADVERBS = ["'", ":\\", ":'", ":/", "/", ":~", ":*", "\\", "\\~", "\\*"]
+FITTING = {
+    1: [(1, "'"), (2, "/"), (2, "\\"), (2, ":'"), (1, ":~"), (1, "\\~")],
+    2: [(2, "'"), (2, ":\\"), (2, ":/"), (2, "/"), (2, "\\"), (1, ":*"), (1, "\\*")],
+}
 
 
 class Maker:
     """Make programs by the grammar."""
 
     def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
+        self.rng, self.calm = rng, False
 
     def pick(self, *choices: Any) -> Any:
         return self.rng.choice(choices)
 
     def constant(self) -> str:
         r = self.rng
+        if self.calm:
+            return str(self.pick(r.randrange(9), r.randrange(9), f"{r.uniform(0, 9):.2f}"))
         return self.pick(
             str(r.randrange(10)), str(r.randrange(-3, 100)), f"{r.uniform(-9, 9):.3f}", "0", "1",
-            '"abc"', '""', "0ca", ":foo", "1e10", str(10 ** r.randrange(25)), "[]",
+            '"abc"', '""', "0ca", ":foo", "1e10", str(10 ** r.randrange(25)), "[]", '"a;""b"',
+            "1e-300", "1e300", "-0.0", '"1+1"', "2147483648", "9223372036854775807", "0c;", ":x",
         )  # fmt: skip
 
     def literal(self, depth: int) -> str:
         r = self.rng
+        if self.calm:
+            rows = [
+                " ".join(self.constant() for _ in range(3)) for _ in range(self.pick(1, 1, 1, 3))
+            ]
+            return f"[{rows[0]}]" if len(rows) == 1 else f"[[{'] ['.join(rows)}]]"
         members = [
             self.literal(depth - 1) if depth and r.random() < 0.3 else self.constant()
             for _ in range(r.randrange(5))
         ]
-        return f"[{' '.join(members)}]"
+        if r.random() < 0.1:
+            return ":{" + "".join(f"[{self.constant()} {m}]" for m in members) + "}"
+        return f"[{self.pick(' ', ' ', chr(10)).join(members)}]"
 
     def verb(self, depth: int, arity: int) -> str:
+        if self.calm and self.rng.random() < 0.9:
+            return self.calm_verb(arity)
         if self.rng.random() < 0.25:
             base = self.pick("f", "g", "{x}", "{x+y}", "{-x}", "{x,y}", "{x*2}", "{1}")
             if arity == 1 or self.rng.random() < 0.5:
@@ -60,6 +82,17 @@ class Maker:
                 base += self.pick(*ADVERBS)
         return str(base)
 
+    def calm_verb(self, arity: int) -> str:
+        """Return a verb whose adverbs fit, of those that numbers and lists have in common."""
+        r, chain = self.rng, ""
+        while r.random() < 0.3:
+            inner, glyph = self.pick(*FITTING[arity])
+            chain, arity = glyph + chain, inner
+        plain = "- # _ | * ~ , ^ = < > ? & $ {x} {-x} {x*x} {+/x} .f".split()
+        if arity == 2:
+            plain = "+ - * % | & = < > ~ , ^ ! # _ @ ? :+ :_ :# :^ :% g {x-y} {y} {x,y}".split()
+        return r.choice(plain) + chain
+
     def factor(self, depth: int) -> str:
         r = self.rng
         kind = r.randrange(10) if depth else r.randrange(4)
@@ -68,16 +101,22 @@ class Maker:
         if kind == 2:
             return self.literal(2)
         if kind == 3:
-            return str(self.pick("a", "b", "x", "y", "d", "f", ".e"))
+            return str(self.pick(*("a", "b", "c", "a", "b", "c", "d") if self.calm else NAMES))
         if kind == 4:
             return f"({self.expression(depth - 1)})"
         if kind == 5:
-            parts = [self.expression(depth - 1) for _ in range(3)]
-            return f":[{';'.join(parts)}]"
+            parts = [self.expression(depth - 1) for _ in range(5)]
+            if r.random() < 0.3:
+                return f":[{parts[0]};{parts[1]}:|{parts[2]};{parts[3]};{parts[4]}]"
+            return f":[{';'.join(parts[:3])}]"
         if kind == 6:
-            name = self.pick("f", "g", "{x}", "{x,y}", ".jacobian", ".rs", ".E", ".gradcheck")
-            given = [self.pick("", self.expression(depth - 1)) for _ in range(r.randrange(3))]
-            return f"{name}({';'.join(given)})"
+            if r.random() < 0.2:
+                return f"{self.pick(*NAMES)}[{self.expression(depth - 1)}]"
+            given = [
+                self.expression(depth - 1) if r.random() < 0.8 else ""
+                for _ in range(r.randrange(4))
+            ]
+            return f"{self.pick(*CALLED)}({';'.join(given)})"
         if kind == 7:
             return f"{{{self.pick('', '[a];', '[a b];')}{self.expression(depth - 1)}}}"
         if kind == 8:
@@ -89,11 +128,13 @@ class Maker:
         if depth <= 0 or r.random() < 0.3:
             return self.factor(max(depth, 0))
         if r.random() < 0.1:
-            return f"{self.pick('a', 'b', 'f', 'g')}::{self.expression(depth - 1)}"
+            return f"{self.pick('a', 'b', 'c', 'd', 'f', 'g', 'h')}::{self.expression(depth - 1)}"
         return self.factor(depth - 1) + self.verb(depth, 2) + self.expression(depth - 1)
 
     def program(self) -> str:
-        text = ";".join(self.expression(self.rng.randrange(5)) for _ in range(self.pick(1, 1, 2)))
+        self.calm = self.rng.random() < 0.5
+        parts = [self.expression(self.rng.randrange(5)) for _ in range(self.pick(1, 1, 2, 3))]
+        text = self.pick(";", ";", "\n", ' :"so"\n').join(parts)
         if self.rng.random() < 0.1:  # a grammatical program with a scar
             at = self.rng.randrange(len(text) + 1)
             text = text[:at] + self.pick(*CHARACTERS) + text[at + self.pick(0, 1) :]
@@ -107,18 +148,21 @@ class Maker:
         return "".join(self.rng.choice(CHARACTERS) for _ in range(length))
 
 
-def fresh(backend: str) -> KlongInterpreter:
+def fresh(backend: str, compile: bool = False) -> KlongInterpreter:
     """Return an interpreter with some variables and nothing that reaches outside."""
-    k = KlongInterpreter(backend=backend, recursion=150, compile=False)
+    k = KlongInterpreter(
+        backend=backend, recursion=150, elements=10**5, steps=20_000, compile=compile
+    )
     for name in DANGEROUS:
         del k[name]
-    k("a::[1 2 3];b::2.5;d:::{[1 2]};f::{x};g::{x+y}")
+    k("a::[1 2 3];b::2.5;c::[[1.5 2] [3 4]];d:::{[1 2]};f::{x};g::{x+y};h::{:[x<1;0;1+h(x-1)]}")
+    k.channels.cout._stream = io.StringIO()
+    k.channels.cin._stream = io.StringIO('1 [2 3] "four"\n')
     return k
 
 
 def fault(k: KlongInterpreter, text: str) -> str | None:
     """Run a program; return what is wrong with how it ended, or None."""
-    Budget.rounds = 300
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -130,31 +174,35 @@ def fault(k: KlongInterpreter, text: str) -> str | None:
         while isinstance(cause, KlongError) and cause.__cause__ is not None:
             cause = cause.__cause__
         return None if isinstance(cause, EXPECTED) else f"{type(cause).__name__}: {cause}"
-    except RecursionError:  # a value that contains itself cannot be printed
-        return None
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-    finally:
-        Budget.rounds = None
+    if k.context.depth or k.context.pending is not None or k.context.derivatives:
+        return "the state of the interpreter is not whole"
+    k.context.module = None
     return None
 
 
-def fuzz(count: int, seed: int, backend: str) -> list[tuple[str, str]]:
-    """Return (program, fault) of those of `count` programs that ended badly."""
+def fuzz(
+    count: int, seed: int, backend: str, seconds: int = 0, compile: bool = False
+) -> list[tuple[str, str]]:
+    """Return (program, fault) of those of `count` programs that ended badly.
+
+    Args:
+        seconds: how long one program may take; 0 where nothing listens to the alarm.
+        compile: whether hot functions and expressions are compiled.
+    """
     maker = Maker(random.Random(seed))
-    largest, arrays.LARGEST = arrays.LARGEST, 10**5
     faults = []
-    try:
-        k = fresh(backend)
-        for i in range(count):
-            if i % 200 == 0:
-                k = fresh(backend)
-            text = maker.program() if i % 2 else maker.noise()
-            found = fault(k, text)
-            if found is not None:
-                faults.append((text, found))
-    finally:
-        arrays.LARGEST = largest
+    k = fresh(backend, compile)
+    for i in range(count):
+        if i % 200 == 0:
+            k = fresh(backend, compile)
+        text = maker.program() if i % 2 else maker.noise()
+        if seconds:
+            signal.alarm(seconds)
+        found = fault(k, text)
+        if found is not None:
+            faults.append((text, found))
     return faults
 
 
@@ -165,10 +213,11 @@ def main() -> None:
     signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(TimeoutError("too slow")))
     faults: list[tuple[str, str]] = []
     for start in range(0, count, 1000):
-        signal.alarm(60)
-        faults += fuzz(min(1000, count - start), seed * 1_000_003 + start, backend)
+        many = min(1000, count - start)
+        faults += fuzz(many, seed * 1_000_003 + start, backend, 20, "hot" in sys.argv)
         if len(faults) > 30:
             break
+    signal.alarm(0)
     for text, found in faults[:30]:
         print(repr(text), "->", found[:300])
     print(f"{count} programs on {backend}: {len(faults)} faults")

@@ -1,5 +1,7 @@
 """Everything that can go wrong says what, and shows the place."""
 
+from pathlib import Path
+
 import pytest
 
 from atled.klong import KlongError, KlongInterpreter
@@ -45,6 +47,7 @@ ERRORS = [
     ("[1 2]@[:a]", "b in a@b must be an integer or a list of integers; found a symbol", 6),
     ("[1 2]:@[0 0]", "a in a:@b, at this depth, must be a list", 6),
     ("[1 2]:=5", "b must be a list of a value and indices", 6),
+    ("[1 2]:-,5", "b must be a list of a value and indices", 6),
     ("[1 2]:=5,7", "index 7 is out of range", 6),
     ('"abc":=5,1', "a string takes a character or a string", 6),
     ('"abc":="de",9', "index 9 is out of range: indices go from 0 to 3", 6),
@@ -58,10 +61,16 @@ ERRORS = [
     ("[2 1]:_[1 2 3]", "the positions must ascend", 6),
     ("0:#[1 2]", "sizes must be positive; found [0]", 2),
     ("[-2]:^[1 2]", "no axis can have -2 elements", 5),
-    ("[]:^1", "a:^b needs a shape and elements", 3),
-    ("1:^[]", "a:^b needs a shape and elements", 2),
+    ("[]:^1", "a:^b needs a shape; found an empty list", 3),
+    ("[[1 2] [3 4]]:@0", "a:@b needs an index for each axis of an array of shape [2, 2]", 14),
+    ("[[1 2] [3 4]]:-9,0", "a:-b needs an index for each axis", 14),
+    ('"abc":="de",[2 4]', "index 4 is out of range: indices go from 0 to 3", 6),
+    ("d:::{[1 2]};d,(,1),,d;$d", "this dictionary contains itself; it cannot be printed", 23),
+    ("1:_[]", "the positions must ascend from 0 to 0; found 0 after 1", 2),
     ("+[[1] [2 3]]", "+a needs a matrix", 1),
-    ('1<"a"', "a<b needs numbers", 2),
+    ('1<"a"', "a<b compares two numbers, characters, strings or symbols; found an integer", 2),
+    (':a>"a"', "a>b compares two numbers, characters, strings or symbols; found a symbol", 3),
+    ('.rs(")")', "an object to read was expected; found )", 1),
     ('<[1 "a"]', "< cannot compare", 1),
     ("<5", "<a grades a list or a string", 1),
     ("=5", "=a groups a list or a string", 1),
@@ -97,8 +106,7 @@ ERRORS = [
     (".p::1", ".p is a system function; it cannot be redefined", 1),
     ("f::{1+f(x)};f(1)", "the recursion is deeper than 2000 calls", 7),
     ("f::{f(x)};f(1)", "the recursion is longer than 1000000 calls", 11),
-    ('.rs("1 2")', "there is more than one object", 3),
-    ('.rs("")', "there is nothing to read", 1),
+    ('.rs("[1 2")', "the [ of line 1 is never closed", 1),
     (".rs(1)", "a in .rs(a) must be a string; found an integer", 1),
     ('.comment("end")\nnever', "no line begins with 'end'", 1),
     (".module(1)", ".module(a) needs a symbol, or 0", 1),
@@ -154,3 +162,131 @@ def test_errors_of_python_functions_keep_their_cause() -> None:
     with pytest.raises(KlongError, match="KeyError: 'missing'") as caught:
         k("1+boom(2)")
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+def failure(k: KlongInterpreter, program: str) -> str:
+    with pytest.raises(KlongError) as caught:
+        k(program)
+    return str(caught.value)
+
+
+def test_an_error_inside_a_function_shows_where_the_function_was_defined() -> None:
+    k = KlongInterpreter(backend="python")
+    k("inner::{1+\n   x@9}\nouter::{2*inner(x)}")
+    shown = failure(k, "outer([1 2 3])")
+    assert "index 9 is out of range" in shown
+    assert "line 2, column 5:\n     x@9}\n" in shown
+    assert failure(k, "outer'[[1] [2]]") == shown.replace("0 to 2", "0 to 0")
+    assert failure(k, '.E("outer([1 2 3])")') == shown
+
+
+def test_an_error_in_a_file_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "good.kg").write_text('f::{x+1}\n\nbad::{"a"+x}\n')
+    (tmp_path / "lib" / "broken.kg").write_text("a::1\nb::(2\n")
+    k = KlongInterpreter(backend="python")
+    assert "lib/broken.kg:2:4" in failure(k, '.l("broken")')
+    k('.l("good")')
+    assert "lib/good.kg:3:10" in failure(k, "1+bad(2)")
+    assert "line 1, column 2" in failure(k, '1+"a"')
+    (tmp_path / "self.kg").write_text('.l("self")')
+    assert "the recursion is too deep" in failure(k, '.l("self")')
+    (tmp_path / "bytes.kg").write_bytes(b"\xff\xfe")
+    assert "is not a text in UTF-8" in failure(k, '.l("bytes")')
+
+
+def test_the_state_is_whole_after_an_error() -> None:
+    k = KlongInterpreter(backend="python", recursion=100)
+    k("a::1;n::{[a b];a::x;b::y;1+b@a}")
+    failure(k, "n(5;[1 2])")
+    assert k("a") == 1
+    assert "b" not in k
+    failure(k, ".module(:m);q::1;q@2")
+    assert k.context.module is None
+    k(".module(:m)")  # a module that is open stays open: the next line may be right
+    failure(k, "foo")
+    assert k.context.module is not None
+    k(".module(0)")
+    failure(k, "{1+.f(x)}(1)")
+    failure(k, "w::2.0;{w+foo}:>[w]")
+    assert k("w") == 2.0
+    assert (k.context.depth, k.context.derivatives, k.context.pending) == (0, 0, None)
+    failure(k, ":{[1 2]}?:{}")
+    assert k("+/1+!3") == 6
+
+
+LIMITED = [
+    ("1000000000#[1]", "a list of 1000000000 elements is larger than the limit, 1000000"),
+    ("!99999999999", "larger than the limit"),
+    ('1000000000#"ab"', "larger than the limit"),
+    ("100{x,x}:*[1]", "larger than the limit"),
+    ('100{x,x}:*"a"', "larger than the limit"),
+    ("2000#,!1000", "larger than the limit"),
+    ("(!2000)*:\\!2000", "larger than the limit"),
+    (",/2000#,!1000.5", "must be an integer"),
+    (",/2000#,[1 :a],!999", "larger than the limit"),
+    ("&[9999999 1]", "larger than the limit"),
+    ("{x;!1000}'!2000", "larger than the limit"),
+    ("{x,0*y}\\2000#,!1000", "larger than the limit"),
+    ("f::{f()};f()", "more steps than it was allowed"),
+    ("f::{f(x)+f(x)};f(1)", "the recursion is deeper than 200 calls"),
+    ("f::{:[x<1;0;f(x-1)+f(x-1)]};f(50)", "more steps than it was allowed"),
+    ("{1}{x}:~1", "more steps than it was allowed"),
+    ("{1}{x}\\~1", "more steps than it was allowed"),
+    ("{1-x}:~0", "more steps than it was allowed"),
+    ("{1-x}\\~0", "more steps than it was allowed"),
+    ("99999999{x}:*1", "more steps than it was allowed"),
+    ("99999999{x}\\*1", "larger than the limit"),
+    ("{x}'!900000", "more steps than it was allowed"),
+    ("(40{x,,x}:*:a)~40{x,,x}:*:a", "more steps than it was allowed"),
+    ("$40{x,,x}:*:a", "more steps than it was allowed"),
+    ("99{x*x}:*9", "would have more than 4000000 bits"),
+    ("(10^20)^[9 99999999]", "would have more than 4000000 bits"),
+]
+
+
+@pytest.mark.parametrize(("program", "message"), LIMITED, ids=str)
+def test_what_would_take_the_machine_down_is_an_error(program: str, message: str) -> None:
+    k = KlongInterpreter(backend="python", recursion=200, elements=10**6, steps=10**5)
+    assert message in failure(k, program)
+    assert k("1+1") == 2  # each program has its own steps
+
+
+ENDLESS = [
+    "f::{1+f(x)};f(1)",
+    "f::{f'x};f(,1)",
+    "f::{:[@x;f'[1 2];f'x]};f([1 2])",
+    'f::{1+.E("f()")};f()',
+    "f::{f:>x};f(1.0)",
+    "f::{x+f(x)};f:>1.0",
+    "f::{1+f@,x};f(1)",
+    "f::{y+f(x;y)};f/[1 2 3]",
+    "f::{1+f:~x};f(1)",
+    "f::{3{1+f(x)}:*x};f(1)",
+    "f::{[a];a::f(x);a};f(1)",
+    "f::{:[f(x);1;2]};f(1)",
+    "f::{1+p(x)};f(1)",
+    "f::{1+x(x)};f(f)",
+]
+
+
+@pytest.mark.parametrize("program", ENDLESS)
+def test_infinite_recursion_of_every_kind_is_an_error(program: str) -> None:
+    k = KlongInterpreter(backend="python", recursion=300)
+    k["p"] = lambda x: k("f(1)")
+    assert "the recursion is " in failure(k, program)
+    assert (k.context.depth, k.context.derivatives) == (0, 0)
+    assert k("#!3") == 3
+
+
+def test_limits_of_an_interpreter_end_with_its_program() -> None:
+    k = KlongInterpreter(backend="python", elements=10, steps=50)
+    other = KlongInterpreter(backend="python")
+    k["other"] = lambda x: other("#!1000")
+    assert k("other(1)") == 1000
+    assert "limit, 10;" in failure(k, "other(1);!11")
+    k["back"] = lambda x: k("9{x}:*1")
+    assert "more steps" in failure(k, "9{back(1)}:*1")  # a call back has no new ones
+    assert k("#!10") == 10
+    assert other("#!1000") == 1000

@@ -3,13 +3,21 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 import fuzz
 
 
 def test_only_values_and_klong_errors(backend: str) -> None:
-    faults = fuzz.fuzz(1500, 20, backend)
+    faults = fuzz.fuzz(8000, 20, backend)
+    assert not faults, faults[:5]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_with_hot_functions_too(backend: str) -> None:
+    faults = fuzz.fuzz(500, 21, backend, compile=True)
     assert not faults, faults[:5]
 
 
@@ -29,12 +37,9 @@ def test_programs_are_of_both_kinds() -> None:
     k = fuzz.fresh("python")
     good = 0
     for text in texts:
-        fuzz.Budget.rounds = 300
         try:
             k(text)
             good += 1
         except fuzz.KlongError:
             pass
-        finally:
-            fuzz.Budget.rounds = None
     assert 20 < good < 280

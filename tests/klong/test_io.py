@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from atled.klong import Char, KlongError, KlongExit, KlongInterpreter
+from atled.klong.printer import written
 
 
 @pytest.fixture
@@ -56,6 +57,46 @@ def test_reading_objects(k: KlongInterpreter, monkeypatch: pytest.MonkeyPatch) -
         k(".r()")
 
 
+def test_reading_lines_and_strings(k: KlongInterpreter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\n\nlast"))
+    assert k(".rls()") == ["one", "", "last"]
+    assert repr(k(".rl()")) == ":eof"
+    assert k(".rls()") == []
+    monkeypatch.setattr(
+        "sys.stdin", io.StringIO('-5 foo :bar "a\n""b""" 0c ; :"note" [x [1]] -1e3')
+    )
+    values = [
+        "-5",
+        ":foo",
+        ":bar",
+        '"a\n""b"""',
+        "0c ",
+    ]
+    for text in values:
+        assert written(k(".r()")) == text
+    with pytest.raises(KlongError, match="an object to read was expected; found ;"):
+        k(".r()")
+
+
+def test_what_is_written_can_be_read(k: KlongInterpreter, tmp_path: Path) -> None:
+    k('v::[1 -2.5 "say ""hi""" 0cx :sym [] "" [[1 2] [3 4]]],,:{[1 [2 3]] ["k" :{[:a 0cb]}]}')
+    k('.tc(T::.oc("v"));.w(v);.d(" ");.w("x");.cc(T);.tc(0)')
+    assert k('.fc(F::.ic("v"));w::.r();s::.r();e::.r();.cc(F);v~w') == 1
+    assert k("s") == "x"
+    assert repr(k("e")) == ":eof"
+
+
+def test_channels_return_the_one_before(k: KlongInterpreter, tmp_path: Path) -> None:
+    k('a::.oc("a");b::.oc("b");p::.tc(a);q::.tc(b);r::.tc([]);s::.tc("")')
+    assert k("p") is k(".cout") is k("s")
+    assert (k("q"), k("r")) == (k["a"], k["b"])
+    assert k(".cc(a)") == [] == k(".cc(a)")
+    assert k(".fl()") == []
+    stream = k["b"].stream
+    k("b::q::r::0;0")  # no variable refers to the channel: it is closed
+    assert stream.closed
+
+
 def test_loading(k: KlongInterpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "seven.kg").write_text('a::5\n:"a comment"\nf::{x+a}\nf(2)\n')
@@ -65,6 +106,12 @@ def test_loading(k: KlongInterpreter, tmp_path: Path, monkeypatch: pytest.Monkey
     assert k('.l("seven.kg");f(3)') == 8
     with pytest.raises(KlongError, match="there is no file 'eight'"):
         k('.l("eight")')
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "deep.kg").write_text(".module(:deep)\nq::7\ndeep::{q+x}\n.module(0)\n:done\n")
+    monkeypatch.setenv("KLONGPATH", f"{tmp_path / 'lib'}:{other}")
+    assert k('.l("deep");q::0;deep(1)') == 8
+    assert k(f'.l("{other}/deep")') == k(":done")
 
 
 def test_the_system(k: KlongInterpreter, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,13 @@
 """Python from Klong and Klong from Python."""
 
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 import atled as at
-from atled.klong import KlongError, KlongInterpreter
+from atled.klong import KlongError, KlongInterpreter, KlongSymbol
 from atled.klong.printer import written
 
 
@@ -90,6 +91,69 @@ def test_modules(k: KlongInterpreter, tmp_path: Path, monkeypatch: pytest.Monkey
     k('.py("' + str(folder) + '")')
     assert k("hello()") == "world!"
     sys.modules.pop("greetings", None)
+
+
+def test_a_module_may_say_what_it_exports(
+    k: KlongInterpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "chosen.py").write_text(
+        "def f(x): return x + 1\ndef g(x): return x\nklong_exports = {'plus_one': f}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert k('.py("chosen");plus.one(2)') == 3
+    assert "g" not in k
+    sys.modules.pop("chosen")
+
+
+def test_functions_of_numpy_take_and_give_arrays(k: KlongInterpreter) -> None:
+    pytest.importorskip("numpy")
+    k('.pyf("numpy";["sqrt" "sum" "linspace"])')
+    assert written(k("sqrt([4 9])")) == "[2.0 3.0]"
+    assert written(k("sqrt'[4 9],sum([1 2 3])")) in ("[2.0 3.0 2.449489742783178]",)
+    assert written(k("linspace(0;1;3)")) == "[0.0 0.5 1.0]"
+    assert k("sqrt(4)") == 2
+
+
+def test_functions_are_values_on_both_sides(k: KlongInterpreter) -> None:
+    k["fn"] = lambda x: x + 10
+    assert k("foo::{x(2)};foo(fn)") == 12
+    assert k("foo::{x};foo(fn)(2)") == 12
+    assert k["fn"](1) == 11
+    k("add::{x+10+y*z};bar::{x(2;;)};half::bar(add)")
+    assert k("half(3;5)") == 27
+    assert k["half"](3, 5) == 27
+    k("table:::{};table,:sq,{x*x}")
+    assert k["table"][KlongSymbol("sq")](7) == 49
+    assert k["fn"] is k["fn"]  # a function of Python comes back as itself
+    k("adder::{[n];n::x;{x+1}}")
+    assert k["adder"](5)(1) == 2
+    k["pair"] = lambda x: (x, {"twice": 2 * x, "all": [x, "s", None]})
+    assert written(k("pair(3)")) == '[3 :{["twice" 6] ["all" [3 "s" :undefined]]}]'
+    assert k('(pair(3)@1)?"twice"') == 6
+
+
+def test_objects_that_klong_does_not_know_are_handed_on(k: KlongInterpreter) -> None:
+    when = datetime(2018, 6, 21)
+    k["parsed"] = lambda x: datetime.strptime(x, "%d %B, %Y")
+    assert k('a::parsed("21 June, 2018")') == when
+    assert k["a"] == when
+    assert k('d:::{};d,"timestamp",a') == {"timestamp": when}
+    assert k('.pya(a;"year")') == 2018
+    assert k('.pya(:a;"month")') == 6
+    assert k("(a~a),(a=a),@a") is not None
+    assert written(k("a,1")) == "[2018-06-21 00:00:00 1]"
+
+
+def test_strings_dictionaries_and_numbers_live_together(k: KlongInterpreter, backend: str) -> None:
+    k('people:::{["ann" [3 4.5]] [:bob :{["age" 7]}] [0cx "y"] [2 [1 "a" [2 3]]]}')
+    assert type(k('people?"ann"').array) in at.current_backend().array_types or backend
+    assert k('(people?:bob)?"age"') == 7
+    assert k("people?0cx") == "y"
+    assert written(k("(people?2)@2")) == "[2 3]"
+    assert k('+/people?"ann"') == 7.5
+    assert written(k("{x@0}'people")) == '["ann" :bob 0cx 2]'
+    assert written(k('["one" 1 :{[1 "uno"]}]')) == '["one" 1 :{[1 "uno"]}]'
+    assert k('.bkf(["exp"]);{+/exp(x)}:>[0.0 0.0]').tolist() == [1, 1]
 
 
 def test_calls_with_keywords(k: KlongInterpreter) -> None:

@@ -44,5 +44,5 @@ def test_every_entry_has_help() -> None:
     assert "the sum of a and b" in help_on("+")
     assert help_on("Plus") == help_on("plus")
     assert "Reverse" in apropos("reverse order")
-    assert help_on("no such thing") == "there is no help on 'no such thing'"
+    assert help_on("no such thing").startswith("there is no help on 'no such thing'")
     assert "Match" in help_on("all")

@@ -11,7 +11,7 @@ from atled import functions as at
 from atled.core.tensor import Tensor
 from atled.klong.arrays import (
     carries,
-    constant,
+    holds,
     integers,
     is_floating,
     real,
@@ -128,25 +128,22 @@ def _is_real(a: Any) -> bool:
 
 def _integer_powers(a: Any, b: Any) -> Any:
     """Raise integers to integers: in int64 where that is exact, else in reals or in a list."""
-    if _is_symbol(a) or (_is_symbol(b) and type(a) is int):  # traced: there are no values to see
-        return aligned(at.pow, power, "^", a, b)
-    least = b if type(b) is int else _extreme(at.min, b)
-    if least < 0:
+    positive = b >= 0 if type(b) is int else holds(at.greater_equal(at.min(b), 0))
+    if not positive:
         a = real(a) if type(a) is Tensor else float(a)
-        return aligned(at.pow, power, "^", a, b)
-    most = b if type(b) is int else _extreme(at.max, b)
-    base = abs(a) if type(a) is int else max(abs(_extreme(at.min, a)), abs(_extreme(at.max, a)))
-    if base > 1 and most * math.log2(base) >= 62.999:
+    elif not _powers_fit(a, b):
         return each_pair(power, "^", a, b)
     return aligned(at.pow, power, "^", a, b)
 
 
-def _is_symbol(a: Any) -> bool:
-    return type(a) is Tensor and a.backend.level > 0
-
-
-def _extreme(reduce: Any, t: Tensor) -> int:
-    return int(reduce(t).item())
+def _powers_fit(a: Any, b: Any) -> bool:
+    """Say whether all powers stay in int64: b log₂|a| < 63 for the largest b and |a|."""
+    most = b if type(b) is int else real(at.max(b))
+    if type(a) is int:
+        bits = at.multiply(most, math.log2(max(abs(a), 1)))
+    else:
+        bits = at.multiply(most, at.log2(at.maximum(at.max(at.abs(real(a))), 1.0)))
+    return holds(at.less(bits, 62.999))
 
 
 def _too_large() -> KlongError:
@@ -197,7 +194,7 @@ def _whole(a: Any, b: Any) -> bool:
 
 
 def _no_zero(b: Any) -> bool:
-    return bool(b) if type(b) is int else bool(at.all(at.not_equal(b, 0)).item())
+    return bool(b) if type(b) is int else holds(at.all(at.not_equal(b, 0)))
 
 
 def _truncated(a: Any, b: Any) -> Tensor:
@@ -287,12 +284,12 @@ def floor(a: Any) -> Any:
     if type(a) is Tensor:
         if not is_floating(a):
             return a
-        low = at.floor(a if a.backend.level else constant(a))
-        if not shape_of(low):
-            return settle(integers(low)) if carries(low) else floor(settle(low))
-        if not a.backend.level and not at.all(at.less(at.abs(low), 2.0**53)).item():
+        low = at.floor(a.detach())
+        if not shape_of(low) and not carries(low):
+            return floor(settle(low))
+        if not holds(at.all(at.less(at.abs(low), 2.0**53))):
             return each_atom(floor, low)
-        return settle(integers(low))
+        return integers(low)
     if type(a) is list:
         return each_atom(floor, a)
     raise _needs_number("_", a)

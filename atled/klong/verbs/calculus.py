@@ -12,9 +12,10 @@ from atled.klong.derivatives import (
     jacobians,
     names_in,
     numeric,
+    taking,
 )
-from atled.klong.errors import KlongError
-from atled.klong.values import Function, kind_of
+from atled.klong.reads import code_of
+from atled.klong.values import Function
 from atled.klong.verbs.record import verb
 
 __all__: list[str] = []
@@ -40,8 +41,10 @@ def grad(context: Context, f: Any, point: Any, _: str | None, name: str | None) 
         return listed(_gradients(context, f, names))
     if name is not None and _takes_nothing(f):
         return _gradients(context, f, [name])[0]
-    hot = _watched(context, f, None)
-    return gradient(context, f, point) if hot is None else hot(point)
+    hot = _watched(context, f, ())
+    if hot is None:
+        return gradient(context, f, point)
+    return hot(float(point) if type(point) is int else point)
 
 
 def _gradients(context: Context, f: Any, names: list[str]) -> list[Any]:
@@ -49,26 +52,26 @@ def _gradients(context: Context, f: Any, names: list[str]) -> list[Any]:
     return gradients(context, f, names) if hot is None else hot()
 
 
-def _watched(context: Context, f: Any, names: tuple[str, ...] | None) -> Hot | None:
-    """Return what watches the gradient of a function written in Klong, and compiles it if hot."""
+def _watched(context: Context, f: Any, names: tuple[str, ...]) -> Hot | None:
+    """Return what watches the gradient of a function written in Klong, and compiles it if hot.
+
+    Args:
+        names: the variables; none for the gradient at a point.
+    """
     if type(f) is not Function or f.definition is None or context.derivatives:
         return None
     if not is_possible(context):
         return None
-    d = f.definition
-    if d.hot_gradients is None:
-        d.hot_gradients = {}
-    hot = d.hot_gradients.get(names)
-    if hot is None:
+    watched = f.definition.hot_gradients
+    if names not in watched:
 
         def run(*point: Any) -> Any:
-            if names is None:
+            if not names:
                 return gradient(context, f, *point)
             return gradients(context, f, list(names))
 
-        local = frozenset(d.local)
-        hot = d.hot_gradients[names] = Hot(context, d.node.body, run, local, d.module, True)
-    return hot
+        watched[names] = Hot(context, code_of(f), run, scalars=True, reals=names)
+    return watched[names]
 
 
 @verb("∂", 2, "Jacobian", contextual=True)
@@ -92,7 +95,8 @@ def partial_of(context: Context, f: Any) -> Any:
 
     (∂{x^2})@3  -->  6.0
     """
-    return Function("∂f", 1, lambda x: jacobian(context, f, x))
+    f = taking(1, f, "∂f")
+    return Function("∂f", 1, lambda x: jacobian(context, f, x), parts=(f,))
 
 
 @verb("∇", 2, "Numeric-Grad", contextual=True)
@@ -102,17 +106,13 @@ def nabla(context: Context, point: Any, f: Any, name: str | None, _: str | None)
     (0.001*_0.5+1000*3∇{x^2})~6.0  -->  1
     """
     if name is not None and _takes_nothing(f):
-        variables, before = context.variables, point
 
         def run(value: Any) -> Any:
-            variables[name] = value
-            return f.run()
+            with context.bound([name], [value]):
+                return f.run()
 
-        try:
-            return numeric(run, point)
-        finally:
-            variables[name] = before
-    return numeric(_numeric_function(f).run, point)
+        return numeric(context, run, point)
+    return numeric(context, taking(1, f, "x∇f").run, point)
 
 
 @verb("∇", 1, "Numeric-Grad-Function", contextual=True)
@@ -121,11 +121,5 @@ def nabla_of(context: Context, f: Any) -> Any:
 
     (0.001*_0.5+1000*(∇{x^2})@3)~6.0  -->  1
     """
-    run = _numeric_function(f).run
-    return Function("∇f", 1, lambda x: numeric(run, x))
-
-
-def _numeric_function(f: Any) -> Function:
-    if type(f) is not Function or not f.least <= 1 <= f.arity:
-        raise KlongError(f"x∇f needs a function of one argument; found {kind_of(f)}")
-    return f
+    run = taking(1, f, "∇f").run
+    return Function("∇f", 1, lambda x: numeric(context, run, x))

@@ -5,9 +5,19 @@ from typing import Any
 
 from atled import functions as at
 from atled.core.tensor import Tensor
-from atled.klong.arrays import array, constant, integers, items, listed, shape_of
+from atled.klong.arrays import (
+    array,
+    carries,
+    constant,
+    integers,
+    is_floating,
+    items,
+    listed,
+    settle,
+    shape_of,
+)
 from atled.klong.errors import KlongError
-from atled.klong.match import compare, match, order_key
+from atled.klong.match import Numbering, compare, match
 from atled.klong.values import (
     NUMBERS,
     Char,
@@ -18,7 +28,7 @@ from atled.klong.values import (
     kind_of,
     true,
 )
-from atled.klong.verbs.record import aligned, each_pair, is_numeric, verb
+from atled.klong.verbs.record import aligned, each_atom, each_pair, is_numeric, verb
 
 __all__: list[str] = []
 
@@ -41,7 +51,7 @@ def equal(a: Any, b: Any) -> Any:
         return aligned(_equal, equal, "=", a, b)
     if is_list(a) or is_list(b):
         return each_pair(equal, "=", a, b)
-    return int(type(a) is type(b) and bool(a == b))
+    return int(type(a) is type(b) and match(a, b))
 
 
 def _equal(a: Any, b: Any) -> Tensor:
@@ -64,7 +74,16 @@ def less(a: Any, b: Any) -> Any:
         return aligned(_less, less, "<", a, b)
     if type(a) is type(b) and type(a) in TEXTS:
         return int(str(a) < str(b))
+    if not (is_list(a) or is_list(b)):
+        raise _unlike("<", a, b)
     return each_pair(less, "<", a, b)
+
+
+def _unlike(glyph: str, a: Any, b: Any) -> KlongError:
+    return KlongError(
+        f"a{glyph}b compares two numbers, characters, strings or symbols; found {kind_of(a)} "
+        f"and {kind_of(b)}"
+    )
 
 
 def _less(a: Any, b: Any) -> Tensor:
@@ -87,6 +106,8 @@ def more(a: Any, b: Any) -> Any:
         return aligned(_more, more, ">", a, b)
     if type(a) is type(b) and type(a) in TEXTS:
         return int(str(a) > str(b))
+    if not (is_list(a) or is_list(b)):
+        raise _unlike(">", a, b)
     return each_pair(more, ">", a, b)
 
 
@@ -108,16 +129,20 @@ def matches(a: Any, b: Any) -> Any:
     return int(match(a, b))
 
 
-@verb("~", 1, "Not")
+@verb("~", 1, "Not", atomic=True)
 def negation(a: Any) -> Any:
-    """~a: 1 for 0, [] and "", else 0.
+    """~a: 1 for 0, [] and "", else 0; it goes into lists.
 
     ~0  -->  1
     ~1  -->  0
     ~[]  -->  1
     ~:foo  -->  0
+    ~[0 1 [] [2] "" "x"]  -->  [1 0 1 [0] 1 0]
     """
-    return int(not true(a))
+    if type(a) is Tensor:
+        found = _equal(a, 0)
+        return found if shape_of(found) else settle(found)
+    return each_atom(negation, a) if type(a) is list and a else int(not true(a))
 
 
 @verb("@", 1, "Atom")
@@ -187,10 +212,18 @@ def group(a: Any) -> Any:
     """
     if not (is_list(a) or type(a) is str):
         raise KlongError(f"=a groups a list or a string; found {kind_of(a)}")
-    found: dict[Any, list[int]] = {}
+    seen = _numbering(a)
+    groups: dict[int, list[int]] = {}
     for i, value in enumerate(items(a)):
-        found.setdefault(order_key(value), []).append(i)
-    return listed([array(indices) for indices in found.values()])
+        groups.setdefault(seen(value), []).append(i)
+    return listed(map(array, groups.values()))
+
+
+def _numbering(a: Any) -> Any:
+    """Return what is equal for elements of a that match: themselves, if they are exact."""
+    if type(a) is str or (len(shape_of(a)) == 1 and not is_floating(a) and not carries(a)):
+        return lambda value: value
+    return Numbering().of
 
 
 @verb("?", 1, "Range")
@@ -205,7 +238,8 @@ def unique(a: Any) -> Any:
         return "".join(dict.fromkeys(a))
     if not is_list(a):
         raise KlongError(f"?a takes a list or a string; found {kind_of(a)}")
+    seen = _numbering(a)
     found: dict[Any, Any] = {}
     for value in items(a):
-        found.setdefault(order_key(value), value)
+        found.setdefault(seen(value), value)
     return listed(found.values())

@@ -5,9 +5,11 @@ from typing import Any
 from atled import functions as at
 from atled.core.tensor import Tensor
 from atled.klong.arrays import (
+    EXACT,
     array,
     constant,
     freeze,
+    holds,
     is_floating,
     items,
     listed,
@@ -16,7 +18,7 @@ from atled.klong.arrays import (
     shape_of,
 )
 from atled.klong.errors import KlongError
-from atled.klong.match import match
+from atled.klong.match import CLOSE, match
 from atled.klong.values import (
     NUMBERS,
     UNDEFINED,
@@ -27,7 +29,7 @@ from atled.klong.values import (
     kind_of,
 )
 from atled.klong.verbs.record import verb
-from atled.klong.verbs.shape import length, whole_number, whole_numbers
+from atled.klong.verbs.shape import length, shape_list, whole_number, whole_numbers
 
 __all__ = ["element", "index"]
 
@@ -54,7 +56,8 @@ def index(a: Any, b: Any) -> Any:
         return element(a, whole_number(b, "b in a@b"), size)
     places = constant(b)
     if type(places) is Tensor and type(a) is Tensor and not is_floating(places):
-        if at.any(at.less(places, 0)).item() or at.any(at.greater_equal(places, size)).item():
+        inside = at.logical_and(at.greater_equal(places, 0), at.less(places, size))
+        if not holds(at.all(inside)):
             wrong = next(i for i in _flat(places) if not 0 <= i < size)
             raise _range(wrong, size)
         return at.take(a, places, axis=0)
@@ -108,9 +111,20 @@ def index_in_depth(a: Any, b: Any) -> Any:
     """
     if isinstance(a, Function):
         return apply_to(a, b)
-    for i in whole_numbers(b, "b in a:@b"):
+    places = whole_numbers(b, "b in a:@b")
+    _check_rank(a, places, "a:@b")
+    for i in places:
         a = element(a, i, length(a, "a in a:@b, at this depth,"))
     return a
+
+
+def _check_rank(a: Any, places: list[int], what: str) -> None:
+    """Refuse fewer indices than an array has axes; a list that is none may be followed deeper."""
+    axes = shape_list(a)
+    if len(places) < len(axes):
+        raise KlongError(
+            f"{what} needs an index for each axis of an array of shape {axes}; found {len(places)}"
+        )
 
 
 @verb("?", 2, "Find")
@@ -131,8 +145,12 @@ def find(a: Any, b: Any) -> Any:
         places = [i for i in range(len(a) - len(b) + 1) if a.startswith(b, i)]
         return array(places) if places else []
     length(a, "a in a?b")
-    if type(a) is Tensor and len(shape_of(a)) == 1 and type(constant(b)) in NUMBERS:
-        (where,) = at.nonzero(at.equal(constant(a), constant(b)))
+    a, b = constant(a), constant(b)
+    if type(a) is Tensor and len(shape_of(a)) == 1 and type(b) in NUMBERS and -EXACT <= b <= EXACT:
+        same = at.equal(a, b)
+        if is_floating(a) or type(b) is float:
+            same = at.isclose(a, b, rtol=CLOSE, atol=0.0)
+        (where,) = at.nonzero(same)
         return where if shape_of(where)[0] else []
     found = [i for i, value in enumerate(items(a)) if match(value, b)]
     return array(found) if found else []
@@ -142,6 +160,8 @@ def find(a: Any, b: Any) -> Any:
 def amend(a: Any, b: Any) -> Any:
     """a:=b: a copy of a with its elements at the indices 1_b replaced by *b.
 
+    Without indices, as of &cond where no condition holds, the copy is equal to a.
+
     "-----":=0cx,[1 3]  -->  "-x-x-"
     [1 2 3]:=0,1  -->  [1 0 3]
     "-------":="xx",[1 4]  -->  "-xx-xx-"
@@ -149,6 +169,8 @@ def amend(a: Any, b: Any) -> Any:
     "aa":="bc",1  -->  "abc"
     """
     size = length(a, "a in a:=b")
+    if is_list(b) and length(b, "b") < 2:
+        return a
     new, places = _split_amendment(b, ":=")
     if type(a) is str:
         return _amend_string(a, new, places)
@@ -191,11 +213,12 @@ def _same_dtype(a: Tensor, new: Any) -> tuple[Tensor, Tensor]:
 def _amend_string(a: str, new: Any, places: list[int]) -> str:
     if type(new) not in (str, Char):
         raise KlongError(f"a:=b: a string takes a character or a string; found {kind_of(new)}")
+    size = len(a)
     for i in places:
-        if not 0 <= i <= len(a):
-            raise KlongError(f"index {i} is out of range: indices go from 0 to {len(a)}")
-        if type(new) is Char and i == len(a):
-            raise _range(i, len(a))
+        if type(new) is Char and not 0 <= i < size:
+            raise _range(i, size)
+        if not 0 <= i <= size:
+            raise KlongError(f"index {i} is out of range: indices go from 0 to {size}")
         a = a[:i] + str(new) + a[i + len(new) :]
     return a
 
@@ -208,6 +231,7 @@ def amend_in_depth(a: Any, b: Any) -> Any:
     [[[0]]]:-1,[0 0 0]  -->  [[[1]]]
     """
     new, places = _split_amendment(b, ":-")
+    _check_rank(a, places, "a:-b")
     if type(a) is Tensor and len(places) == len(shape_of(a)) and _fits(a, new, ()):
         for i, size in zip(places, shape_of(a), strict=True):
             if not 0 <= i < size:

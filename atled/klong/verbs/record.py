@@ -8,9 +8,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from atled.config import modes
 from atled.core.tensor import Tensor
-from atled.functions import reshape
-from atled.klong.arrays import LEAST, MOST, items, listed, settle
+from atled.dtypes import bool_
+from atled.errors import TraceError
+from atled.functions import abs as absolute
+from atled.functions import equal, less_equal, maximum, minimum, reshape
+from atled.klong.arrays import (
+    EXACT,
+    LEAST,
+    MOST,
+    holds,
+    integers,
+    is_floating,
+    items,
+    listed,
+    real,
+    settle,
+)
 from atled.klong.errors import KlongError
 from atled.klong.values import NUMBERS, is_list, kind_of
 
@@ -117,7 +132,33 @@ def aligned(
         if type(number) is int and not LEAST <= number <= MOST:
             return each_pair(function, glyph, a, b)
     t = operation(a, b)
-    return t if t._value.shape else settle(t)
+    if t._value.shape:
+        return t
+    return _number_of_program(operation, a, b, t) if t.backend.level else settle(t)
+
+
+def _number_of_program(operation: Any, a: Any, b: Any, t: Tensor) -> Tensor:
+    """Return the result for two numbers while a program is traced: as Python's, or not at all.
+
+    Raises:
+        TraceError: whether it is an integer or a real depends on the values.
+    """
+    if t._node is not None or modes.tracing is None:
+        return t
+    kinds = [type(v) is float or (type(v) is Tensor and is_floating(v)) for v in (a, b)]
+    if operation in (maximum, minimum):
+        if kinds[0] != kinds[1]:
+            raise TraceError("a value decides here between an integer and a real")
+        if kinds[0]:
+            holds(equal(a, a))  # nan: Python's comparison and the operation differ
+            holds(equal(b, b))
+    if not is_floating(t):  # where integers would leave int64, reals say so
+        holds(less_equal(absolute(operation(*map(_as_real, (a, b)))), EXACT))
+    return integers(t) if t.dtype is bool_ else t
+
+
+def _as_real(value: Any) -> Any:
+    return real(value) if type(value) is Tensor else float(value)
 
 
 def is_numeric(a: Any, b: Any) -> bool:

@@ -17,13 +17,13 @@ from atled.klong.arrays import (
     listed,
     settle,
     shape_of,
-    size_limit,
 )
 from atled.klong.errors import KlongError
+from atled.klong.limits import size_limit
 from atled.klong.values import Char, Dictionary, is_atom, is_list, kind_of
 from atled.klong.verbs.record import verb
 
-__all__ = ["join", "part", "whole_number"]
+__all__ = ["join", "length", "part", "shape_list", "whole_number", "whole_numbers"]
 
 
 def whole_number(value: Any, what: str) -> int:
@@ -52,6 +52,14 @@ def length(value: Any, what: str) -> int:
     raise KlongError(f"{what} must be a list or a string; found {kind_of(value)}")
 
 
+def elements(value: Any) -> int:
+    """Return how many elements a list or a string has, those of its rows for an array."""
+    if type(value) is not Tensor:
+        return len(value)
+    shape = value._value.shape
+    return int(shape[0]) if len(shape) == 1 else math.prod(shape)
+
+
 def part(value: Any, start: int, stop: int) -> Any:
     """Return the elements from start to before stop."""
     if type(value) is Tensor:
@@ -61,14 +69,15 @@ def part(value: Any, start: int, stop: int) -> Any:
 
 @verb(",", 1, "List")
 def enlist(a: Any) -> Any:
-    """,a: a list with the single element a.
+    """,a: a list with the single element a; of a character, a string.
 
     ,1  -->  [1]
     ,:foo  -->  [:foo]
     ,"xyz"  -->  ["xyz"]
     ,[1]  -->  [[1]]
+    ,0cx  -->  "x"
     """
-    return listed([a])
+    return str(a) if type(a) is Char else listed([a])
 
 
 @verb(",", 2, "Join")
@@ -76,7 +85,8 @@ def join(a: Any, b: Any) -> Any:
     """a,b: lists appended, an atom added to a list, strings and characters put together.
 
     A dictionary and a tuple: the tuple becomes an entry of the dictionary, in place. Two
-    dictionaries: the entries of the second go into the first. Two atoms make a list of two.
+    dictionaries: the entries of the second go into the first. Two characters make a string, two
+    other atoms a list of two.
 
     [1 2 3],[4 5 6]  -->  [1 2 3 4 5 6]
     1,[2 3]  -->  [1 2 3]
@@ -84,6 +94,7 @@ def join(a: Any, b: Any) -> Any:
     "abc","def"  -->  "abcdef"
     "ab",0cc  -->  "abc"
     0ca,"bc"  -->  "abc"
+    0ca,0cb  -->  "ab"
     1,2  -->  [1 2]
     "a",1  -->  ["a" 1]
     [[1 2 3]],4  -->  [[1 2 3] 4]
@@ -95,12 +106,19 @@ def join(a: Any, b: Any) -> Any:
     if ka is Dictionary or kb is Dictionary:
         return _join_dictionary(a, b)
     if is_list(a):
-        return joined(a, b) if is_list(b) else joined(a, enlist(b))
+        if is_list(b):
+            size_limit(elements(a) + elements(b))
+            return joined(a, b)
+        return joined(a, listed([b]))
     if is_list(b):
-        return joined(enlist(a), b)
-    if (ka is str and kb in (str, Char)) or (ka is Char and kb is str):
+        return joined(listed([a]), b)
+    if ka in TEXTS and kb in TEXTS:
+        size_limit(len(a) + len(b))
         return str(a) + str(b)
     return listed([a, b])
+
+
+TEXTS = (str, Char)
 
 
 def _join_dictionary(a: Any, b: Any) -> Any:
@@ -108,7 +126,7 @@ def _join_dictionary(a: Any, b: Any) -> Any:
         a.update(b)
         return a
     into, other = (a, b) if type(a) is Dictionary else (b, a)
-    if is_list(other) and length(other, "a") == 2:
+    if is_list(other) and length(other, "a") == 2 and type(items(other)[0]) is not Dictionary:
         key, value = items(other)
         into[freeze(key)] = value
         return into
@@ -166,7 +184,8 @@ def take(a: Any, b: Any) -> Any:
     size = length(b, "b in a#b")
     if not size:
         return b
-    count = size_limit(abs(n))
+    count = abs(n)
+    size_limit(count * (elements(b) // size))
     if count <= size:
         return part(b, 0, n) if n >= 0 else part(b, size + n, size)
     times = -(-count // size)
@@ -223,6 +242,8 @@ def cut(a: Any, b: Any) -> Any:
             raise KlongError(
                 f"a:_b: the positions must ascend from 0 to {size}; found {after} after {before}"
             )
+    if not size and places:  # nothing is between the last position and the end
+        edges.pop()
     return listed([part(b, p, q) for p, q in itertools.pairwise(edges)])
 
 
@@ -303,18 +324,19 @@ def shape(a: Any) -> Any:
     ^[1 [2]]  -->  [2]
     ^["abcd" "efgh"]  -->  [2 4]
     """
-    found = _shape(a)
+    found = shape_list(a)
     return array(found) if found else 0
 
 
-def _shape(a: Any) -> list[int]:
+def shape_list(a: Any) -> list[int]:
+    """Return the lengths of the axes of a value, as ^ gives them; [] for an atom."""
     if type(a) is Tensor:
         return list(shape_of(a))
     if type(a) is str:
         return [len(a)] if a else []
     if type(a) is not list or not a:
         return []
-    inner = [_shape(x) for x in a]
+    inner = [shape_list(x) for x in a]
     common = inner[0]
     for other in inner[1:]:
         same = 0
@@ -337,10 +359,10 @@ def reshape(a: Any, b: Any) -> Any:
     sizes = whole_numbers(a, "a in a:^b")
     if not is_list(a) and sizes == [0]:
         return b
-    b = b if is_list(b) or (type(b) is str and b) else listed([b])
+    b = listed([b]) if is_atom(b) else b
     count = length(b, "b in a:^b")
-    if not sizes or not count:
-        raise KlongError("a:^b needs a shape and elements; found an empty list")
+    if not sizes:
+        raise KlongError("a:^b needs a shape; found an empty list")
     if len(sizes) > DEEPEST:
         raise KlongError(f"a:^b: a shape has at most {DEEPEST} axes; found {len(sizes)}")
     sizes = [count // 2 if n == -1 and count > 1 else n for n in sizes]

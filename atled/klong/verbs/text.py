@@ -1,5 +1,6 @@
 """Verbs between values and their text."""
 
+import math
 from typing import Any
 
 from atled.core.tensor import Tensor
@@ -36,13 +37,15 @@ def _filled(a: Any) -> bool:
 def format_padded(a: Any, b: Any) -> Any:
     """a$b: the text of b, padded with blanks to a characters; on the left if a is negative.
 
-    With a real a of the form n.m, a real b has n digits before its point and m behind it.
+    With a real a of the form n.m, a real b has n digits before its point and m behind it; with
+    0.0, as many as it needs.
 
     0$123  -->  "123"
     (-5)$-123  -->  " -123"
     5$"xyz"  -->  "xyz  "
     (-5)$:foo  -->  " :foo"
     5.3$123.45  -->  "  123.450"
+    0.0$123.45  -->  "123.45"
     """
     if (is_list(a) and _filled(a)) or (is_list(b) and _filled(b)):
         return each_pair(format_padded, "$", a, b)
@@ -60,6 +63,8 @@ def format_padded(a: Any, b: Any) -> Any:
 def _fixed(a: float, b: Any) -> str:
     if type(b) not in (int, float):
         raise KlongError(f"with a real a, b in a$b must be a real number; found {kind_of(b)}")
+    if a == 0 or not math.isfinite(b):
+        return displayed(b)
     before, _, after = f"{a:.15g}".lstrip("-").partition(".")
     if len(before) > 4 or "e" in before or "e" in after or not after:
         raise KlongError(f"a in a$b must be n.m, digits before and behind the point; found {a}")
@@ -75,6 +80,8 @@ def _fixed(a: float, b: Any) -> str:
 def form(a: Any, b: Any) -> Any:
     """a:$b: the string b as an object of the type of a; undefined if it is none.
 
+    It goes into lists, so the empty list stays what it is.
+
     1:$"-123"  -->  -123
     1.0:$"1.23"  -->  1.23
     0c0:$"x"  -->  0cx
@@ -82,7 +89,7 @@ def form(a: Any, b: Any) -> Any:
     :x:$"symbol"  -->  :symbol
     :x:$":symbol"  -->  :symbol
     """
-    if (is_list(a) and _filled(a)) or (is_list(b) and _filled(b)):
+    if is_list(a) or is_list(b):
         return each_pair(form, ":$", a, b)
     if type(b) is not str:
         raise KlongError(f"b in a:$b must be a string; found {kind_of(b)}")
@@ -121,7 +128,7 @@ def char(a: Any) -> Any:
     :#65  -->  0cA
     """
     a = constant(a)
-    if is_list(a) and _filled(a):
+    if is_list(a):
         return each_atom(char, a)
     if type(a) is not int or not 0 <= a <= 0x10FFFF:
         raise KlongError(f":#a needs a code from 0 to 1114111; found {displayed(a)}")
