@@ -7,6 +7,7 @@ and reductions call the ufunc's own `reduce`, 1.1 µs where `np.sum` takes 2.4.
 
 import math
 import operator
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, ClassVar
@@ -165,6 +166,16 @@ class NumpyBackend(Backend):
     def astype(self, x: Any, *, dtype: Any) -> Any:
         native = self._native(dtype)
         return x if x.dtype is native else x.astype(native)
+
+    def have_nan(self, arrays: Sequence[Any]) -> bool:
+        for x in arrays:
+            size = x
+            if type(x) is np.ndarray:  # a NaN is one in the sum of squares too, the fastest pass
+                flat = x if x.ndim == 1 else x.ravel("K")
+                size = flat.dot(flat)
+            if size != size and np.isnan(x).any():
+                return True
+        return False
 
     # -- reductions and scans ------------------------------------------------------------------
 

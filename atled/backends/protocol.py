@@ -121,6 +121,10 @@ class Backend:
         """Return the array that really holds the elements of x, for all examples of a batch."""
         return x
 
+    def have_nan(self, arrays: Sequence[Any]) -> bool:
+        """Say whether an element of one of the arrays is NaN."""
+        return any(bool(self.any(self.isnan(x), axis=None, keepdims=False)) for x in arrays)
+
     def is_tame(self, x: Any) -> bool:
         """Say whether x is known to be finite for finite data: of a traced array only."""
         return False

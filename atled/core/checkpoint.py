@@ -256,7 +256,7 @@ class _Segment:
         seeds += [(a, g) for a, g in zip(aliases, before, strict=True) if g is not None]
         arrived: dict[Node, Any] = {}
         wanted = set(aliases)
-        masks = [(roots[port], s) for port, s in zeros.items() if s is not None]
+        masks = [(roots[port], zeros.get(port)) for port in cotangents]
         if lifted:
             with enable_grad():
                 walk_back(seeds, arrived.__setitem__, wanted, lift, TENSORS, given=masks)

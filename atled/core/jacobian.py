@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any
 
 from atled.backends.protocol import Backend
-from atled.config import modes, settings
+from atled.config import modes
 from atled.core.apply import apply
 from atled.core.autograd import TENSORS
 from atled.core.batch import Batch, batched, leave, present
@@ -78,12 +78,7 @@ def jacobian(
         if wrong:
             raise DTypeError(f"{name}: a result is {wrong[0]}, which has no derivative")
         forward = mode == "forward" or (mode == "auto" and _size(run.inputs) < _size(run.outputs))
-        mode_of = _Forward if forward else _Reverse
-        unseen = any(x.backend.level for x in run.inputs)
-        blocks = mode_of(run, chunk_size, max_bytes, masked=unseen).blocks()
-        if not unseen and settings.safe_gradients and _have_nan(blocks):
-            # The zeros of the identity's rows are masks, which cost a second array for each.
-            blocks = mode_of(run, chunk_size, max_bytes, masked=True).blocks()
+        blocks = (_Forward if forward else _Reverse)(run, chunk_size, max_bytes).blocks()
         nest = unflatten(run.structure, [run.like_inputs(row) for row in blocks])
         return (nest, run.returned(run.aux)) if has_aux else nest
 
@@ -149,18 +144,11 @@ def _size(tensors: Sequence[Tensor]) -> int:
     return sum(t.size for t in tensors)
 
 
-def _have_nan(blocks: list[list[Tensor]]) -> bool:
-    values = [(block.backend, block._value) for row in blocks for block in row]
-    return any(bool(xp.any(xp.isnan(x), axis=None)) for xp, x in values)
-
-
 class _Blocks:
     """The Jacobian of one run, a block for each pair of a result and a variable."""
 
-    def __init__(
-        self, run: Run, chunk_size: int | None, max_bytes: int | None, masked: bool
-    ) -> None:
-        self.run, self.chunk_size, self.masked = run, chunk_size, masked
+    def __init__(self, run: Run, chunk_size: int | None, max_bytes: int | None) -> None:
+        self.run, self.chunk_size = run, chunk_size
         first = run.inputs[0]
         self.max_bytes = (
             (first.backend.free_memory(first.device) or UNKNOWN) // SHARE
@@ -190,7 +178,7 @@ class _Blocks:
         if size is None:
             nodes = [y._node for y in self.run.outputs if y._node is not None]
             live = live_bytes(ancestors(nodes, self.run.since), forward)
-            each = (3 if self.masked else 2) * max(live, 1)  # a rule needs as much again
+            each = 2 * max(live, 1)  # a rule needs as much again
             room = self.max_bytes - 2 * self.needed  # the parts, and all of them joined
             if count * each > self.max_bytes - self.needed:
                 size = max(1, max(room, self.max_bytes // 16) // each)
@@ -235,9 +223,7 @@ class _Reverse(_Blocks):
         for start, stop in self.chunks(y.size, y, forward=False):
             with Batch(stop - start, run.name) as batch:
                 basis = self.basis(y, start, stop, batch)
-                pulled = run.pull(
-                    [basis if i == k else None for i in range(len(run.outputs))], given=self.masked
-                )
+                pulled = run.pull([basis if i == k else None for i in range(len(run.outputs))])
                 parts.append([apply(leave, g, batch=batch, axis=0) for g in pulled])
         return [
             _shaped(_concat(blocks, 0), (*y.shape, *x.shape))
@@ -265,9 +251,7 @@ class _Forward(_Blocks):
         for start, stop in self.chunks(x.size, x, forward=True):
             with Batch(stop - start, run.name) as batch:
                 basis = self.basis(x, start, stop, batch)
-                pushed = run.push(
-                    [basis if i == k else None for i in range(len(run.inputs))], given=self.masked
-                )
+                pushed = run.push([basis if i == k else None for i in range(len(run.inputs))])
                 parts.append([apply(leave, t, batch=batch, axis=t.ndim) for t in pushed])
         return [
             _shaped(_concat(blocks, y.ndim), (*y.shape, *x.shape))

@@ -21,12 +21,13 @@ from atled.backends.protocol import NAMESPACES
 from atled.config import settings
 from atled.core.batching import SCALARS
 from atled.core.mode import no_grad
+from atled.core.op import Derivative
 
-__all__ = ["Masks", "constant", "sum_to_shape"]
+__all__ = ["Masks", "constant", "have_nan", "may_try", "sum_to_shape"]
 
 BEGIN = ("chooses", "factor")  # the ways that make a support partial where all was supported
 Support = Any  # an array; None where everything is supported; {port: support} of several results
-Seeds = list[tuple[Any, Any]]  # nodes, and arrays whose zeros count
+Seeds = list[tuple[Any, Any]]  # nodes; arrays whose zeros count, None where everything counts
 
 
 class Masks:
@@ -43,8 +44,9 @@ class Masks:
         self.leading, self.at = leading, dict[Any, Support]()
         with no_grad():
             for node, g in seeds:
-                if node in leading and g.shape:
-                    self._arrive(node, _indicator(tensors, g))
+                if node in leading:
+                    counts = g is not None and g.shape
+                    self._arrive(node, _indicator(tensors, g) if counts else None)
 
     def _arrive(self, node: Any, support: Support) -> None:
         if node in self.at:
@@ -59,7 +61,8 @@ class Masks:
         """Return the masks of a walk back over nodes, oldest first; None if there are none.
 
         Args:
-            seeds: nodes, and arrays whose zeros count: the user's own cotangents.
+            seeds: all that the walk starts from: nodes, with the arrays whose zeros count (the
+                user's own cotangents), or None where nothing is masked.
             tensors: the namespace of the seeds if they are Tensors, in a lifted walk.
         """
         if not _may_begin(nodes, seeds):
@@ -69,6 +72,12 @@ class Masks:
             if _is_singular(node) or (_way(node) and not leading.isdisjoint(node.parents)):
                 leading.add(node)
         return cls(leading, seeds, tensors) if leading else None
+
+    def hooked(self, node: Any, tensors: Any, g: Any) -> None:
+        """Note that a hook has made the cotangent of a node g: what is not zero there counts."""
+        if self.at.get(node) is not None:
+            with no_grad():
+                self._arrive(node, _indicator(tensors, g))
 
     def to_port(self, port: Any) -> None:
         """Hand the support of one of several results on to their common node."""
@@ -140,9 +149,38 @@ class Masks:
         return total
 
 
+def may_try(seeds: Iterable[Any], nodes: list[Any]) -> bool:
+    """Say whether a walk may be tried without masks, and made again if a NaN comes out.
+
+    Seldom does one; and a slice is a mask too, whose support would cost as much as its cotangent.
+    It may not where the walk is recorded or traced (what is kept zero is differentiated again, or
+    cannot be seen), nor where it runs the user's code, which must not run twice.
+    """
+    return (
+        not any(hasattr(g, "_value") or _space_of(g)[0].level for g in seeds)
+        and not any(node.hooks for node in nodes)
+        and all(d is None or type(d) is Derivative for d in {node.derivative for node in nodes})
+    )
+
+
+def have_nan(arrays: list[Any]) -> bool:
+    """Say whether an element of real or batched arrays is NaN."""
+    spaces: dict[Any, list[Any]] = {}
+    for x in arrays:
+        space, whole = _space_of(x)
+        spaces.setdefault(space, []).append(whole)
+    return any(space.have_nan(group) for space, group in spaces.items())
+
+
+def _space_of(x: Any) -> tuple[Any, Any]:
+    """Return the array that holds the elements of x, for all examples of a batch; its namespace."""
+    whole = NAMESPACES[type(x)].whole(x)
+    return NAMESPACES[type(whole)], whole
+
+
 def constant(seeds: Iterable[tuple[Any, Any]]) -> Seeds:
-    """Return the seeds that are not recorded: zeros of those that are depend on something."""
-    return [(node, g) for node, g in seeds if g._node is None]
+    """Return seeds with None for what is recorded: its zeros depend on something."""
+    return [(node, g if g._node is None else None) for node, g in seeds]
 
 
 def _may_begin(nodes: list[Any], seeds: Seeds) -> bool:
@@ -155,7 +193,7 @@ def _may_begin(nodes: list[Any], seeds: Seeds) -> bool:
     ways = {getattr(d, "passes", None): d for d in kinds}
     return (
         "chooses" in ways
-        or any(g.shape for _, g in seeds)
+        or any(g is not None and g.shape for _, g in seeds)
         or ("factor" in ways and any(_way(node) == "factor" for node in nodes))
     )
 
@@ -238,8 +276,7 @@ def _indicator(xp: Any, x: Any) -> Support:
     Of a traced array that cannot be seen.
     """
     value = getattr(x, "_value", x)
-    whole = NAMESPACES[type(value)].whole(value)
-    space = NAMESPACES[type(whole)]
+    space, whole = _space_of(value)
     if not space.level and bool(space.all(whole != 0, axis=None)):
         return None
     xp = NAMESPACES.get(type(x), xp)  # into a batch, or out of it, the namespace changes

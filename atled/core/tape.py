@@ -16,7 +16,7 @@ from typing import Any
 from weakref import ref
 
 from atled.config import modes
-from atled.core.masks import Masks, sum_to_shape
+from atled.core.masks import Masks, have_nan, may_try, sum_to_shape
 from atled.errors import GradError
 
 __all__ = ["Leaf", "Lift", "Node", "ancestors", "free", "push_tangents", "walk_back"]
@@ -225,7 +225,8 @@ def walk_back(
         tensors: the Tensors' namespace, for a lifted walk.
         over: from a node's namespace to the one of the cotangents, where these are batched and
             what the nodes keep is not.
-        given: nodes and constants whose zeros count as masks: cotangents of the user's own.
+        given: the nodes of all seeds, each with a constant whose zeros count as masks (a
+            cotangent of the user's own) or None; by default None for all.
         frees: free what is behind before a checkpoint runs again; the caller frees the rest.
 
     Returns:
@@ -241,54 +242,72 @@ def walk_back(
     for node in walked:
         if node.saved is None:
             raise GradError(FREED.format(node.name))
+    way = nodes, needed, wanted, lift, tensors, over, frees
+    with _Walking():
+        masks = Masks.back(
+            nodes if needed is None else [node for node in nodes if node in needed],
+            list(given) or [(node, None) for node, _ in seeds],
+            tensors,
+        )
+        if masks is not None and may_try([g for _, g in seeds], nodes):
+            found: list[tuple[Node, Any]] = []
+            _walk(way, seeds, lambda node, g: found.append((node, g)), None)
+            if not have_nan([g for _, g in found]):
+                for node, g in found:
+                    arrived(node, g)
+                return walked
+        _walk(way, seeds, arrived, masks)
+    return walked
+
+
+def _walk(way: Any, seeds: Any, arrived: Callable[[Node, Any], None], masks: Masks | None) -> None:
+    nodes, needed, wanted, lift, tensors, over, frees = way
     cotangents: dict[Node, Any] = {}
     for node, g in seeds:
         cotangents[node] = cotangents[node] + g if node in cotangents else g
-
-    with _Walking():
-        masks = Masks.back(nodes, list(given), tensors)
-        end = len(nodes)
-        for i in range(len(nodes) - 1, -1, -1):
-            node = nodes[i]
-            g = cotangents.pop(node, None)
-            if g is None:
+    end = len(nodes)
+    for i in range(len(nodes) - 1, -1, -1):
+        node = nodes[i]
+        g = cotangents.pop(node, None)
+        if g is None:
+            continue
+        derivative, parents = node.derivative, node.parents
+        if node.marked or wanted is not None:
+            if node.hooks:
+                before, g = g, _run_hooks(node, g)
+                if masks is not None and g is not before:
+                    masks.hooked(node, tensors, g)
+            if derivative is None or node.retained or (wanted is not None and node in wanted):
+                arrived(node, g)
+            if derivative is None or (needed is not None and needed.isdisjoint(parents)):
                 continue
-            derivative, parents = node.derivative, node.parents
-            if node.marked or wanted is not None:
-                if node.hooks:
-                    g = _run_hooks(node, g)
-                if derivative is None or node.retained or (wanted is not None and node in wanted):
-                    arrived(node, g)
-                if derivative is None or (needed is not None and needed.isdisjoint(parents)):
-                    continue
-                if node.port is not None:  # the only one of its result, see `call.result_node`
-                    cotangents.setdefault(parents[0], {})[node.port] = g
-                    if masks is not None:
-                        masks.to_port(node)
-                    continue
-                if node.gathers:
-                    if frees:  # so that they do not lie beside what the checkpoint recomputes
-                        saved = parts = c = None
-                        behind, end = nodes[i + 1 : end], i + 1
-                        free(behind if needed is None else
-                             [n for n in behind if not needed.isdisjoint(n.parents)])  # fmt: skip
-                    zeros = {} if masks is None else masks.at.pop(node, {})
-                    g = g, [cotangents.pop(parent, None) for parent in parents], zeros
-            if lift is None:
-                xp, saved = node.xp if over is None else over(node.xp), node.saved
-            else:
-                xp, saved = tensors, derivative.lifted(node, lift)
-            parts = derivative.pull(node, xp, saved, g)
-            if masks is not None:
-                parts = masks.pulled(node, xp, saved, g, parts)
-            if node.shapes is not None:
-                parts = _summed(node, parts, xp)
-            for k, parent in enumerate(parents):
-                c = parts[k]
-                if c is not None and (needed is None or parent in needed):
-                    before = cotangents.get(parent)
-                    cotangents[parent] = c if before is None else before + c
-    return walked
+            if node.port is not None:  # the only one of its result, see `call.result_node`
+                cotangents.setdefault(parents[0], {})[node.port] = g
+                if masks is not None:
+                    masks.to_port(node)
+                continue
+            if node.gathers:
+                if frees:  # so that they do not lie beside what the checkpoint recomputes
+                    saved = parts = c = None
+                    behind, end = nodes[i + 1 : end], i + 1
+                    free(behind if needed is None else
+                         [n for n in behind if not needed.isdisjoint(n.parents)])  # fmt: skip
+                zeros = {} if masks is None else masks.at.pop(node, {})
+                g = g, [cotangents.pop(parent, None) for parent in parents], zeros
+        if lift is None:
+            xp, saved = node.xp if over is None else over(node.xp), node.saved
+        else:
+            xp, saved = tensors, derivative.lifted(node, lift)
+        parts = derivative.pull(node, xp, saved, g)
+        if masks is not None:
+            parts = masks.pulled(node, xp, saved, g, parts)
+        if node.shapes is not None:
+            parts = _summed(node, parts, xp)
+        for k, parent in enumerate(parents):
+            c = parts[k]
+            if c is not None and (needed is None or parent in needed):
+                before = cotangents.get(parent)
+                cotangents[parent] = c if before is None else before + c
 
 
 def _summed(node: Node, parts: list[Any], xp: Any) -> list[Any]:
@@ -334,23 +353,22 @@ def push_tangents(
     Raises:
         GradError: a part of the graph was freed.
     """
-    with _Walking():
-        return _pushed(seeds, outputs, lift, tensors, over, given)
-
-
-def _pushed(
-    seeds: dict[Node, Any],
-    outputs: list[Node],
-    lift: Lift | None,
-    tensors: Any,
-    over: Over | None,
-    given: Iterable[tuple[Node, Any]],
-) -> list[Any]:
-    tangents = dict(seeds)
     nodes = ancestors(outputs, min([node.number for node in seeds], default=-1))
+    way = nodes, outputs, lift, tensors, over
+    with _Walking():
+        masks = Masks.ahead(nodes, list(given), tensors)
+        if masks is not None and may_try(seeds.values(), nodes):
+            found = _pushed(way, seeds, None)
+            if not have_nan([t for t in found if t is not None]):
+                return found
+        return _pushed(way, seeds, masks)
+
+
+def _pushed(way: Any, seeds: dict[Node, Any], masks: Masks | None) -> list[Any]:
+    nodes, outputs, lift, tensors, over = way
+    tangents = dict(seeds)
     last = {parent: node for node in nodes for parent in node.parents}
     kept = set(outputs)
-    masks = Masks.ahead(nodes, list(given), tensors)
     for node in nodes:
         if node in tangents or node.derivative is None:
             continue

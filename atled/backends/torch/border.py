@@ -110,6 +110,13 @@ class TorchBorder(Backend):
         except RuntimeError as error:
             raise BackendError(f"torch cannot hand an array to NumPy: {error}") from error
 
+    def have_nan(self, arrays: Sequence[Any]) -> bool:
+        """Say whether an element is NaN; a GPU is waited for once, not for each array."""
+        found: dict[Any, list[Any]] = {}
+        for x in arrays:
+            found.setdefault(x.device, []).append(torch.isnan(x).any())
+        return any(bool(torch.stack(flags).any()) for flags in found.values())
+
     # -- dtypes and scalars --------------------------------------------------------------------
 
     def dtype_of(self, x: Any) -> DType:
