@@ -27,6 +27,7 @@ from atled.core.apply import apply
 from atled.core.batching import RULES
 from atled.core.kinds import linear
 from atled.core.op import REGISTRY, Absent, Spec
+from atled.core.stand_in import give_operators
 from atled.core.tensor import Tensor
 from atled.errors import (
     TransformError,
@@ -145,20 +146,7 @@ def _unary(name: str) -> Any:
     return lambda self: getattr(self.space, name)(self)
 
 
-for _name, _op in (
-    ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"),
-    ("floordiv", "floor_divide"), ("mod", "remainder"), ("pow", "pow"), ("matmul", "matmul"),
-    ("and", "bitwise_and"), ("or", "bitwise_or"), ("xor", "bitwise_xor"),
-    ("lshift", "bitwise_left_shift"), ("rshift", "bitwise_right_shift"),
-):  # fmt: skip
-    setattr(Batched, f"__{_name}__", _operator(_op, False))
-    setattr(Batched, f"__r{_name}__", _operator(_op, True))
-for _name, _op in zip("lt le gt ge eq ne".split(), (
-    "less", "less_equal", "greater", "greater_equal", "equal", "not_equal"
-), strict=True):  # fmt: skip
-    setattr(Batched, f"__{_name}__", _operator(_op, False))
-for _name, _op in (("neg", "negative"), ("abs", "abs"), ("invert", "bitwise_invert")):
-    setattr(Batched, f"__{_name}__", _unary(_op))
+give_operators(Batched, _operator, _unary)
 
 
 def _unknown(what: str, x: Batched) -> TransformError:

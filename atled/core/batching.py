@@ -11,10 +11,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from atled.core.op import SCALARS
+
 __all__ = ["RULES", "BatchingRule", "fronted", "rest"]
 
 BatchingRule = Callable[..., Any]
-SCALARS = (float, int, bool)
 
 
 def rest(x: Any) -> tuple[int, ...]:

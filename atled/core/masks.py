@@ -19,9 +19,8 @@ from typing import Any
 
 from atled.backends.protocol import NAMESPACES
 from atled.config import settings
-from atled.core.batching import SCALARS
 from atled.core.mode import no_grad
-from atled.core.op import Derivative
+from atled.core.op import SCALARS, Derivative
 
 __all__ = ["Masks", "constant", "have_nan", "may_try", "sum_to_shape"]
 
@@ -91,13 +90,15 @@ class Masks:
         if type(s) is dict and all(v is None for v in s.values()):
             s = None
         onward = not self.leading.isdisjoint(node.parents)
-        supports, masks = None, s is not None and way and _is_singular(node)
-        if (onward and (way in BEGIN or (way and s is not None))) or (masks and type(way) is tuple):
+        cuts = way == "factor" or type(way) is tuple  # what counts is the operands' support
+        masks = way and (s is not None or way == "factor") and _is_singular(node)
+        supports = None
+        if (onward and (way in BEGIN or (way and s is not None))) or (masks and cuts):
             with no_grad():
                 supports = _pulled(node, xp, saved, g, s, way)
         if masks:
-            own = supports if type(way) is tuple else [s] * len(parts)
-            parts = [None if c is None else _kept(xp, c, k)
+            own = supports if cuts else [s] * len(parts)
+            parts = [c if c is None or k is None else _kept(xp, c, k)
                      for c, k in zip(parts, own, strict=True)]  # type: ignore[arg-type]  # fmt: skip
         for i, parent in enumerate(node.parents):
             if parent in self.leading and parts[i] is not None:
@@ -137,14 +138,15 @@ class Masks:
         if way in BEGIN or (way and partial):
             with no_grad():
                 self.at[node] = _pushed(node, xp, saved, incoming, supports, way)
-        if not partial or not way or not _is_singular(node):
+        cuts = way == "factor" or type(way) is tuple
+        if not way or not (partial or way == "factor") or not _is_singular(node):
             return push(node, xp, saved, incoming)
         total = None
         for i, (t, s) in enumerate(zip(incoming, supports, strict=True)):
             if t is not None:
                 term = push(node, xp, saved, [t if k == i else None for k in range(len(incoming))])
-                if s is not None:
-                    term = _kept(xp, term, s if way == "each" else self.at[node])
+                support = self.at[node] if cuts else s
+                term = term if support is None else _kept(xp, term, support)
                 total = term if total is None else total + term
         return total
 

@@ -28,7 +28,17 @@ from atled.backends.protocol import PORTABLE
 from atled.dtypes import DType
 from atled.errors import GradError
 
-__all__ = ["REGISTRY", "Absent", "Derivative", "Op", "Rule", "Sample", "Spec", "register"]
+__all__ = [
+    "REGISTRY",
+    "SCALARS",
+    "Absent",
+    "Derivative",
+    "Op",
+    "Rule",
+    "Sample",
+    "Spec",
+    "register",
+]
 
 
 class Absent:
@@ -46,6 +56,7 @@ class Absent:
         return f"Absent({self.reason!r})"
 
 
+SCALARS = (float, int, bool)  # Python's own, which are weak: they take an array's dtype
 SUFFIXES = ("_shape", "_dtype", "_device")  # of names that ask for a fact, not for the array
 
 

@@ -15,12 +15,13 @@ from typing import Any
 from atled.config import modes, settings
 from atled.core.graph import Value
 from atled.core.kinds import broadcast_shapes
+from atled.core.op import SCALARS
 from atled.dtypes import DType, bool_, float32, float64, int64, promote
 from atled.errors import LEAKED, TraceError
 
 __all__ = [
     "SCALARS", "Number", "Symbol", "again_of", "as_value", "cast", "constant", "default_float",
-    "now_of", "unknown", "value_of", "values_of",
+    "give_operators", "now_of", "unknown", "value_of", "values_of",
 ]  # fmt: skip
 
 
@@ -218,9 +219,6 @@ def value_of(x: Any) -> Value:
     return tracing.lifted(x).value
 
 
-SCALARS = (float, int, bool)
-
-
 def default_float() -> DType:
     """Return the dtype that integers get where a floating one is needed."""
     return settings.default_dtype or float32
@@ -247,3 +245,27 @@ def values_of(operands: tuple[Any, ...]) -> list[Value]:
         value = next(rest) if not w else x.value if isinstance(x, Number) else constant(x, dtype)
         out.append(as_value(value, dtype, shape))
     return out
+
+
+def give_operators(kind: type, binary: Callable[[str, bool], Any], unary: Any) -> None:
+    """Give a stand-in for an array Python's operators.
+
+    Args:
+        binary: from an operation's name, and whether its operands are swapped, to a method.
+        unary: from an operation's name to a method.
+    """
+    for name, op in (
+        ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"),
+        ("floordiv", "floor_divide"), ("mod", "remainder"), ("pow", "pow"), ("matmul", "matmul"),
+        ("and", "bitwise_and"), ("or", "bitwise_or"), ("xor", "bitwise_xor"),
+        ("lshift", "bitwise_left_shift"), ("rshift", "bitwise_right_shift"),
+    ):  # fmt: skip
+        setattr(kind, f"__{name}__", binary(op, False))
+        setattr(kind, f"__r{name}__", binary(op, True))
+    for name, op in (
+        ("lt", "less"), ("le", "less_equal"), ("gt", "greater"), ("ge", "greater_equal"),
+        ("eq", "equal"), ("ne", "not_equal"),
+    ):  # fmt: skip
+        setattr(kind, f"__{name}__", binary(op, False))
+    for name, op in (("neg", "negative"), ("abs", "abs"), ("invert", "bitwise_invert")):
+        setattr(kind, f"__{name}__", unary(op))

@@ -25,6 +25,7 @@ from atled.core.stand_in import (
     cast,
     constant,
     default_float,
+    give_operators,
     now_of,
     unknown,
     value_of,
@@ -405,19 +406,5 @@ def _operator(name: str, swapped: bool) -> Any:
 
 TRACED = Traced()
 NAMESPACES[Symbol] = TRACED
-for _name, _op in (
-    ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"),
-    ("floordiv", "floor_divide"), ("mod", "remainder"), ("pow", "pow"), ("matmul", "matmul"),
-    ("and", "bitwise_and"), ("or", "bitwise_or"), ("xor", "bitwise_xor"),
-    ("lshift", "bitwise_left_shift"), ("rshift", "bitwise_right_shift"),
-):  # fmt: skip
-    setattr(Symbol, f"__{_name}__", _operator(_op, False))
-    setattr(Symbol, f"__r{_name}__", _operator(_op, True))
-for _name, _op in zip("lt le gt ge eq ne".split(), (
-    "less", "less_equal", "greater", "greater_equal", "equal", "not_equal"
-), strict=True):  # fmt: skip
-    setattr(Symbol, f"__{_name}__", _operator(_op, False))
+give_operators(Symbol, _operator, lambda op: lambda self: getattr(TRACED, op)(self))
 setattr(Symbol, "__getitem__", _indexed)  # noqa: B010
-setattr(Symbol, "__neg__", lambda self: TRACED.negative(self))  # noqa: B010
-setattr(Symbol, "__abs__", lambda self: TRACED.abs(self))  # noqa: B010
-setattr(Symbol, "__invert__", lambda self: TRACED.bitwise_invert(self))  # noqa: B010

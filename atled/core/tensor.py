@@ -24,6 +24,7 @@ from atled.backends.protocol import (
 from atled.config import changes, modes, settings
 from atled.core.display import render
 from atled.core.methods import TensorMethods
+from atled.core.op import SCALARS
 from atled.core.tape import Leaf, Node
 from atled.dtypes import DType, as_dtype, bool_, int64
 from atled.errors import (
@@ -35,8 +36,6 @@ from atled.errors import (
 )
 
 __all__ = ["SCALARS", "Stop", "Tensor", "lift", "raw", "wrap"]
-
-SCALARS = (float, int, bool)
 
 
 class Tensor(TensorMethods):

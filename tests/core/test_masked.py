@@ -358,3 +358,87 @@ def test_rows_of_a_jacobian_are_masks_too(backend: str) -> None:
     v = at.tensor([0.0, 1.0], dtype=at.float64)
     assert pull(v)[0].tolist() == [0.0, 0.25]
     assert at.jvp(at.sqrt, (x,), (v,))[1].tolist() == [0.0, 0.25]
+
+
+# -- what counts beside a mask
+
+
+NAN_BESIDE = "a NaN beside it makes the walk take its masks along"
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_result_that_is_differentiated_itself_is_not_masked(recorded: bool, backend: str) -> None:
+    """y counts as a result, though its other way on is masked: 1 · eˣ + 0 · eˣ."""
+    x, away = point(1.0, 2.0), point(-1.0)
+    y = at.exp(x)
+    masked_ = at.where(at.tensor([True, False]), y, 0.0)
+    outputs = [y, masked_, at.sqrt(away)]
+    ones = at.ones(2, dtype=at.float64)
+    seeds = [at.ones(2, dtype=at.float64, requires_grad=True), ones, at.ones(1, dtype=at.float64)]
+    g, nan = at.autograd.grad(outputs, [x, away], seeds, create_graph=recorded)
+    assert math.isnan(nan.item()), NAN_BESIDE
+    assert g.tolist() == pytest.approx([2 * math.e, math.e**2])
+
+
+def test_a_number_that_is_differentiated_itself_is_not_masked(backend: str) -> None:
+    x = at.tensor(1.0, dtype=at.float64, requires_grad=True)
+    y = at.exp(x)
+    at.autograd.backward([y, y * at.tensor(0.0, dtype=at.float64)], create_graph=True)
+    assert x.grad.item() == pytest.approx(math.e)
+
+
+def test_what_a_hook_adds_is_not_masked(backend: str) -> None:
+    x = point(1.0, 2.0)
+    y = at.exp(x)
+    y.register_hook(lambda g: g + 1)
+    at.where(at.tensor([True, False]), y, 0.0).sum().backward()
+    assert x.grad.tolist() == pytest.approx([2 * math.e, math.e**2])
+
+
+def test_what_a_hook_scales_stays_masked(backend: str) -> None:
+    x = point(0.0, 4.0)
+    y = at.sqrt(x)
+    y.register_hook(lambda g: 2 * g)
+    at.where(x > 0, y, 0.0).sum().backward()
+    assert x.grad.tolist() == [0.0, 0.5]
+
+
+def test_results_of_a_checkpoint_that_are_one_another(backend: str) -> None:
+    """One of its results is masked behind it, the other, the same array, is not."""
+
+    def twice(x: at.Tensor) -> tuple[at.Tensor, at.Tensor]:
+        y = at.exp(x)
+        return y, y
+
+    def f(x: at.Tensor) -> at.Tensor:
+        a, b = at.checkpoint(twice)(x)
+        return (a + at.where(at.tensor([True, False]), b, 0.0)).sum()
+
+    x = at.tensor([1.0, 2.0], dtype=at.float64)
+    assert at.grad(f)(x).tolist() == pytest.approx([2 * math.e, math.e**2])
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward", "recorded", "compiled"])
+@pytest.mark.parametrize(
+    "f",
+    [
+        pytest.param(lambda x, b: at.sqrt(b * x), id="before a root"),  # √0 whatever x is
+        pytest.param(lambda x, b: b * at.sqrt(x), id="behind a root"),
+    ],
+)
+def test_a_constant_factor_of_zero_masks_before_and_behind(f, mode: str, backend: str) -> None:
+    b = at.tensor([0.0, 4.0], dtype=at.float64)
+    x = at.tensor([0.0, 1.0], dtype=at.float64)
+    g = lambda x: f(x, b).sum()
+    if mode == "recorded":
+        v = point(0.0, 1.0)
+        (found,) = at.autograd.grad(g(v), v, create_graph=True)
+    elif mode == "compiled":
+        pytest.importorskip("llvmlite", reason="compile needs llvmlite")
+        if backend != "numpy":
+            pytest.skip("programs run on NumPy's arrays")
+        found = at.compile(at.grad(g))(x)
+    else:
+        found = at.jacobian(g, mode=mode)(x)
+    slope = derivative(lambda x: f(x, at.tensor(4.0, dtype=at.float64)), point(1.0)).item()
+    assert found.tolist() == [0.0, pytest.approx(slope)]
