@@ -209,9 +209,11 @@ def _way(node: Any) -> Any:
     way = getattr(node.derivative, "passes", None)
     if way != "factor":
         return way
+    if len(node.derivative.positions) > 1:
+        return "each"
     # A constant factor chooses what is not multiplied by 0; one that varies does not.
-    constant = len(node.derivative.positions) == 1 and type((node.saved or (0,))[0]) not in SCALARS
-    return "factor" if constant else "each"
+    factor = (node.saved or (1,))[0]
+    return "each" if type(factor) in SCALARS and factor != 0 else "factor"
 
 
 def _pulled(node: Any, xp: Any, saved: Any, g: Any, s: Support, way: Any) -> list[Support]:

@@ -7,9 +7,11 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from atled import linalg
 from atled.core.surface import FUNCTIONS
 from atled.klong.arrays import array, items, settle
 from atled.klong.errors import KlongError
@@ -116,9 +118,25 @@ def python_call(k: Any, a: Any, b: Any, c: Any) -> Any:
     return from_python(function(*arguments, **{str(key): v for key, v in c.items()}))
 
 
+def _of_atled(name: str) -> Any:
+    """Return a function of atled, or of its linalg, by its name with points or underscores.
+
+    Raises:
+        KlongError: there is none; similar names are in the message.
+    """
+    plain = name.replace(".", "_").removeprefix("linalg_")
+    if plain in FUNCTIONS and not name.startswith("linalg"):
+        return FUNCTIONS[plain]
+    if plain in linalg.__all__:
+        return getattr(linalg, plain)
+    similar = get_close_matches(plain, [*FUNCTIONS, *linalg.__all__], n=3)
+    hint = f"; did you mean {', '.join(similar)}?" if similar else "; see docs/operations.md"
+    raise KlongError(f"the backend has no function {name!r}{hint}")
+
+
 def _elementwise(name: str) -> Function:
     """Return a function of the backend that goes into mixed lists, and takes plain numbers."""
-    made = FUNCTIONS[name]
+    made = _of_atled(name)
 
     def one(x: Any) -> Any:
         if type(x) is list:
@@ -142,10 +160,9 @@ def backend_functions(k: Any, a: Any) -> Any:
     """.bkf(a): define mathematical functions of the backend by their names; gradients pass.
 
     .bkf(["exp" "sin"]);exp:>0  -->  1.0
+    .bkf("solve");solve([[2.0 0.0] [0.0 4.0]];[2.0 2.0])  -->  [1.0 0.5]
     """
     names = [text_of(n, "a name in .bkf(a)") for n in (items(a) if is_list(a) else [a])]
-    for name in names:
-        if name not in FUNCTIONS:
-            raise KlongError(f"the backend has no function {name!r}; see docs/operations.md")
-        k.context.define(_spelled(name), _elementwise(name))
+    for name, function in [(name, _elementwise(name)) for name in names]:
+        k.context.define(_spelled(name), function)
     return len(names)

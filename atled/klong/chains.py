@@ -8,9 +8,9 @@ from atled.klong.adverbs import TABLE
 from atled.klong.compiled import Hot, is_possible
 from atled.klong.context import Context
 from atled.klong.errors import KlongError, Place
-from atled.klong.link import ARGUMENTS, Linked, Scope, link, linker, resolved, rethrow
+from atled.klong.link import Linked, Scope, link, linker, resolved, rethrow
 from atled.klong.reads import Code
-from atled.klong.tree import Chain, Literal, Node, Step, Variable, VerbUse
+from atled.klong.tree import ARGUMENTS, Chain, Literal, Node, Step, Variable, VerbUse
 from atled.klong.values import Function, counted, kind_of
 from atled.klong.verbs import VERBS
 

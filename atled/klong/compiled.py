@@ -5,7 +5,8 @@ program (`program.py`): its lambdas, adverbs and the functions that it calls inc
 variables that it reads (`reads.py`) are arguments of the program, so a new value needs no new
 program.
 
-Code is hot when calls with arrays of equal shapes have together taken as long as compiling does.
+Code is hot when calls with arrays of equal shapes have together taken as long as compiling will,
+by an estimate: so what is thrown away after a few calls loses at most as much again.
 Its program is kept only if its first calls are faster than the interpreter's were. What cannot
 be traced, because it looks at a value or changes a variable, keeps being interpreted.
 `context.compiles` turns this off.
@@ -34,6 +35,8 @@ __all__ = ["Hot", "compiled", "is_possible"]
 
 FEW = 4  # calls before compiling is thought of
 PAYS = 0.05  # seconds in the interpreter: a small program takes 5 to 50 ms to make
+SMALL = 0.001  # seconds that a call of such a program takes in the interpreter, on short arrays
+SHORT = 3000  # elements on which an operation of the interpreter takes twice as long as on one
 TRIALS = 5  # native calls that are timed, and compared with the interpreter's
 LIMIT = 64  # kinds of arguments of one function
 LONGEST, LONGEST_HOT = 5000, 300  # rounds of loops that are written out in a program
@@ -146,7 +149,10 @@ def compiled(context: Context, f: Function) -> Function:
         KlongError: it was not written in Klong, or does more than compute.
     """
     if f.definition is None:
-        raise KlongError(f".compile(f) needs a function written in Klong; {f.name} is not")
+        raise KlongError(
+            f".compile(f) needs a function written in Klong; {f.name} is not. Around a projection f "
+            "write one: {f(x)}"
+        )
     made = Compiled(context, f)
     made.inputs.values(())
     if made.inputs.impure is not None:
@@ -252,7 +258,7 @@ class Hot:
         entry.seconds += seconds
         entry.fastest = min(entry.fastest, seconds)
         entry.calls += 1
-        if entry.calls >= FEW and entry.seconds > PAYS:
+        if entry.calls >= FEW and entry.seconds > PAYS * _size_of_program(entry, values):
             self._compile(entry, values, result)
         return result
 
@@ -289,6 +295,16 @@ class Hot:
             if entry.trials == TRIALS and entry.best > entry.fastest:
                 entry.give_up()
         return result
+
+
+def _size_of_program(entry: Entry, values: list[Any]) -> float:
+    """Return how many small programs would take as long to make: by the number of operations.
+
+    The time of a call says how many these are, less what they take for long arrays. A program for
+    a call of 1 ms on short arrays took 40 to 140 ms to make.
+    """
+    longest = max((v.size for v in values if type(v) is Tensor), default=1)
+    return max(1.0, entry.fastest / SMALL / (1 + longest / SHORT))
 
 
 def _alike(a: Any, b: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from atled.klong.arrays import carries, constant
 from atled.klong.errors import KlongError, Place
+from atled.klong.values import Dictionary
 
 __all__ = ["Context", "Module"]
 
@@ -83,6 +84,8 @@ class Context:
         hint = f"; did you mean {', '.join(similar)}?" if similar else ""
         if plain in ("x", "y", "z"):
             hint = "; arguments exist inside functions only"
+        elif plain[0] == "." and plain[1:].isdigit():
+            hint = f"; the real number is written 0{plain}"
         return KlongError(f"{plain} has no value{hint}", place)
 
     @contextmanager
@@ -105,8 +108,9 @@ class Context:
     def release(self) -> None:
         """Make plain numbers of what a derivative that is over has left in variables."""
         for name in self.assigned:
-            if carries(value := self.variables.get(name)):
-                self.variables[name] = constant(value)
+            value = self.variables.get(name)
+            if carries(value) or type(value) in (list, Dictionary):
+                self.variables[name] = _plain(value)
         self.assigned.clear()
 
     def define(self, name: str, value: Any) -> None:
@@ -118,3 +122,15 @@ class Context:
         if name in self.system:
             raise KlongError(f"{name} is a system function; it cannot be redefined")
         self.variables[name] = value
+
+
+def _plain(value: Any) -> Any:
+    """Return a value whose numbers carry no gradient; a dictionary stays the same object."""
+    if type(value) is list:
+        return [_plain(v) for v in value]
+    if type(value) is Dictionary:
+        for key, held in value.items():
+            if carries(held) or type(held) is list:  # not into dictionaries: they may be rings
+                value[key] = _plain(held)
+        return value
+    return constant(value)

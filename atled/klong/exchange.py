@@ -7,9 +7,12 @@ from typing import Any
 
 from atled.backends.protocol import namespace_of
 from atled.core.apply import as_tensor
+from atled.core.interop import InteropError
 from atled.core.tensor import Tensor
 from atled.dtypes import int64
-from atled.klong.arrays import freeze, listed, settle
+from atled.errors import GradError
+from atled.klong.arrays import carries, freeze, listed, settle
+from atled.klong.errors import KlongError
 from atled.klong.values import UNDEFINED, Char, Dictionary, Function, KlongSymbol, Undefined
 
 __all__ = ["from_python", "to_python", "wrapped"]
@@ -79,14 +82,37 @@ def to_python(value: Any, owner: Any) -> Any:
 
 
 def wrapped(function: Callable[..., Any], name: str = "") -> Function:
-    """Return a function of Python as one of Klong, with positional arguments."""
+    """Return a function of Python as one of Klong, with positional arguments.
+
+    Called inside a derivative, it computes with Tensors, or is an error: never a silent zero.
+    """
     least, most = _arity(function)
     called = name or getattr(function, "__name__", type(function).__name__)
 
     def run(*args: Any) -> Any:
-        return from_python(function(*args), called)
+        if not any(map(_carries, args)):
+            return from_python(function(*args), called)
+        try:
+            found = function(*args)
+        except (InteropError, GradError) as error:
+            if str(getattr(function, "__module__", "")).startswith("atled."):
+                raise  # it has said what it lacks
+            raise KlongError(f"{called} of Python has no derivative here. {REMEDY}") from error
+        if isinstance(found, float):
+            raise KlongError(
+                f"{called} of Python gives a plain number, without the gradient. {REMEDY}; for a "
+                "constant return a Tensor, detached"
+            )
+        return from_python(found, called)
 
     return Function(called, most, run, least=least, origin=function)
+
+
+REMEDY = "Use a function of .bkf, or one that computes with Tensors"
+
+
+def _carries(value: Any) -> bool:
+    return carries(value) or (type(value) is list and any(map(_carries, value)))
 
 
 def _arity(function: Callable[..., Any]) -> tuple[int, int]:

@@ -18,10 +18,9 @@ from atled.klong.context import Context
 from atled.klong.errors import KlongError, Place
 from atled.klong.tree import Node
 
-__all__ = ["ARGUMENTS", "Linked", "Scope", "link", "linker", "resolved", "rethrow"]
+__all__ = ["Linked", "Scope", "link", "linker", "resolved", "rethrow"]
 
 Linked = Callable[[Any], Any]
-ARGUMENTS = {"x": 1, "y": 2, "z": 3}
 LINKERS: dict[type, Callable[[Any, Any], Linked]] = {}
 
 

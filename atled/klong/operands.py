@@ -10,10 +10,10 @@ from atled.functions import not_equal, where
 from atled.klong.arrays import array, is_floating, shape_of
 from atled.klong.context import Context
 from atled.klong.errors import Place
-from atled.klong.link import ARGUMENTS, Linked, Scope, link, linker, resolved, rethrow
+from atled.klong.link import Linked, Scope, link, linker, resolved, rethrow
 from atled.klong.literals import built, holds_pairs
-from atled.klong.tree import Conditional, Index, Literal, Variable
-from atled.klong.values import true
+from atled.klong.tree import ARGUMENTS, Conditional, Index, Literal, Variable
+from atled.klong.values import Dictionary, true
 from atled.klong.verbs.indexing import element, index
 from atled.klong.verbs.shape import length
 
@@ -118,7 +118,7 @@ def _index(node: Index, scope: Scope) -> Linked:
     def run(frame: Any) -> Any:
         value, i = target(frame), at(frame)
         try:
-            if type(i) is int and i < 0:
+            if type(i) is int and i < 0 and type(value) is not Dictionary:
                 size = length(value, "a in a[b]")
                 return element(value, i + size, size)
             return index(value, i)

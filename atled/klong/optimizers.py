@@ -5,7 +5,8 @@ gradients of the function `loss`, which reads the variables, makes one step, and
 before it.
 """
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from atled import optim
@@ -45,10 +46,12 @@ class Optimizer:
     ) -> None:
         self.klong = klong
         self.names = [params] if isinstance(params, str) else [str(p) for p in params]
-        kind = getattr(optim, name, None)
-        if not isinstance(kind, type) or not issubclass(kind, optim.Optimizer):
-            raise KlongError(f"atled.optim has no optimizer {name!r}")
-        self._kind, self._options = kind, {str(k): v for k, v in dict(config or {}).items()}
+        if name not in _KINDS:
+            raise KlongError(f"there is no optimizer {name!r}; there are {', '.join(_KINDS)}")
+        self._kind = _KINDS[name]
+        self._options = {str(k): v for k, v in dict(config or {}).items()}
+        known = list(inspect.signature(self._kind).parameters)[1:]  # the first: the parameters
+        _check_options(name, self._options, known)
         self._optimizer: Any = None
         self._leaves: list[Tensor] = []
         self._values: dict[str, Any] = {}  # what the last step gave the variables
@@ -61,8 +64,8 @@ class Optimizer:
         ]
         try:
             self._optimizer = self._kind(self._leaves, **self._options)
-        except TypeError as error:
-            raise KlongError(f"{self._kind.__name__}: {error}") from error
+        except (TypeError, ValueError) as error:  # an option of another kind, out of its range
+            raise KlongError(getattr(error, "message", str(error))) from error
 
     def __call__(self, loss: Any) -> Any:
         """Make one step for a function that gives the loss; return the loss before it."""
@@ -86,6 +89,25 @@ class Optimizer:
                 self._values[name] = context.variables[name] = settle(leaf.detach())
             return constant(value)
 
+    def __repr__(self) -> str:
+        return f":{self._kind.__name__}"
+
+
+_KINDS: dict[str, type[optim.Optimizer]] = {
+    name: kind
+    for name, kind in sorted(vars(optim).items())
+    if isinstance(kind, type)
+    and issubclass(kind, optim.Optimizer)
+    and kind is not optim.Optimizer
+}
+
+
+def _check_options(name: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse an option that an optimizer does not have, and say which it has."""
+    for option in given:
+        if option not in known:
+            raise KlongError(f"{name} has no option {option!r}; there are {', '.join(known)}")
+
 
 class SGDOptimizer(Optimizer):
     """Gradient descent, with `momentum` if given: lr is 0.01 by default."""
@@ -94,10 +116,14 @@ class SGDOptimizer(Optimizer):
         super().__init__(klong, params, {"lr": 0.01, **(config or {})}, "SGD")
 
 
+_MORE = ("weight_decay", "amsgrad", "maximize")
+
+
 class AdamOptimizer(Optimizer):
     """Adam: lr is 0.001 by default; `beta1`, `beta2` and `eps` may be given."""
 
     def __init__(self, klong: Any, params: Any, config: Mapping[str, Any] | None = None) -> None:
         given = {"lr": 0.001, **(config or {})}
+        _check_options("AdamOptimizer", map(str, given), ("lr", "beta1", "beta2", "eps", *_MORE))
         betas = given.pop("beta1", 0.9), given.pop("beta2", 0.999)
         super().__init__(klong, params, {"betas": betas, **given}, "Adam")

@@ -5,6 +5,7 @@ text. Chains of verbs are read in a loop; only brackets nest, to `DEEPEST` level
 """
 
 from functools import lru_cache
+from typing import TypeGuard
 
 from atled.klong.errors import KlongError, Place
 from atled.klong.lexemes import (
@@ -17,6 +18,7 @@ from atled.klong.lexemes import (
 )
 from atled.klong.literals import literal_at
 from atled.klong.tree import (
+    ARGUMENTS,
     Call,
     Chain,
     Conditional,
@@ -33,7 +35,6 @@ from atled.klong.tree import (
 __all__ = ["incomplete", "read"]
 
 DEEPEST = 200
-ARGUMENTS = {"x": 1, "y": 2, "z": 3}
 CLOSERS = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -167,7 +168,7 @@ class _Reader:
             if isinstance(factor, Variable) and self.take("::"):
                 steps.append(Step(at, None, factor))
                 continue
-            verb = self.dyad()
+            verb = self.dyad(factor)
             if verb is None:
                 return Chain(start, steps, factor) if steps else factor
             steps.append(Step(at, verb, factor))
@@ -198,12 +199,14 @@ class _Reader:
             else:
                 return tuple(found)
 
-    def dyad(self) -> VerbUse | None:
-        """Read the verb between two operands; None at the end of an expression."""
+    def dyad(self, left: Node) -> VerbUse | None:
+        """Read the verb between an operand and the next; None at the end of an expression."""
         c = self.text[self.at : self.at + 1]
         at = self.at
         if not c or c in ";)]}\n" or self.text.startswith(":|", at):
             return None
+        if self.text.startswith("::", at):
+            raise self.fail(_no_definition(left), left.at)
         if (glyph := self.operator()) is not None:
             return VerbUse(at, glyph, self.adverbs())
         function: Node
@@ -213,7 +216,7 @@ class _Reader:
             self.at = match.end()
             function = self.named(match.group(), at)
         else:
-            raise self.fail(f"an operator was expected; found {_named(c)}")
+            raise self.fail(f"an operator was expected; found {_named(c)}{_remedy(left, c)}")
         return VerbUse(at, self.projected(function), self.adverbs())
 
     def projected(self, function: Node) -> Node:
@@ -403,3 +406,22 @@ class _Reader:
 
 def _named(c: str) -> str:
     return {"": "the end", "\n": "the end of the line"}.get(c, c)
+
+
+def _no_definition(left: Node) -> str:
+    """Return what is wrong with `left::value` where `left` is no name."""
+    name = left.function.name if isinstance(left, Call) and _is_name(left.function) else "f"
+    return f"only a name can be given a value; a function is defined by {name}::{{...x...}}"
+
+
+def _remedy(left: Node, c: str) -> str:
+    """Return what may have been meant by an operand right behind another."""
+    if _is_name(left):
+        return f"; a function is called by {left.name}(...)"
+    if c == "[":
+        return "; an element is a@i, or a[i] if a is a name"
+    return "; a list is written [1 2 3]" if c.isdigit() else ""
+
+
+def _is_name(node: Node) -> TypeGuard[Variable]:
+    return isinstance(node, Variable)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from atled.klong.context import Context
 from atled.klong.errors import KlongError
-from atled.klong.link import ARGUMENTS
 from atled.klong.literals import holds_pairs
 from atled.klong.tree import (
+    ARGUMENTS,
     Call,
     Chain,
     Conditional,

@@ -1,4 +1,4 @@
-"""The expression tree: what the reader makes and the evaluator links.
+"""The expression tree: what the reader makes and the linkers turn into closures.
 
 Nodes are plain data. `at` is the index in the program's text where a node begins; errors show it.
 """
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
+    "ARGUMENTS",
     "Call",
     "Chain",
     "Conditional",
@@ -19,6 +20,8 @@ __all__ = [
     "Variable",
     "VerbUse",
 ]
+
+ARGUMENTS = {"x": 1, "y": 2, "z": 3}  # and their places in a frame
 
 
 @dataclass(slots=True)

@@ -114,7 +114,7 @@ class Function:
         name: how it is called, for messages.
         arity: the number of its arguments, 0 to 3; more for functions of Python.
         run: what computes, with exactly so many positional arguments.
-        definition: what `evaluate.py` knows of a function written in Klong; None for others.
+        definition: what `calls.py` knows of a function written in Klong; None for others.
         least: the number of arguments that it can do with.
         origin: the object of Python that it stands for; None for others.
         parts: the functions that it calls, if these are all that it does besides computing

@@ -418,6 +418,14 @@ def test_results_of_a_checkpoint_that_are_one_another(backend: str) -> None:
     assert at.grad(f)(x).tolist() == pytest.approx([2 * math.e, math.e**2])
 
 
+@pytest.mark.parametrize("zero", [0.0, 0, False])
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_a_number_of_zero_is_a_constant_factor_too(zero: float, mode: str, backend: str) -> None:
+    x = at.tensor([0.0, 1.0], dtype=at.float64)
+    penalised = lambda x: (x + zero * at.sqrt(x)).sum() + zero * at.norm(0.0 * x)
+    assert at.jacobian(penalised, mode=mode)(x).tolist() == [1.0, 1.0]
+
+
 @pytest.mark.parametrize("mode", ["reverse", "forward", "recorded", "compiled"])
 @pytest.mark.parametrize(
     "f",

@@ -27,7 +27,7 @@ __all__ = ["divide", "maximum", "minimum", "minus", "plus", "power", "times"]
 LARGEST = 4_000_000  # bits of an integer
 
 
-@verb("+", 2, "Plus", atomic=True, pure=True)
+@verb("+", 2, "Plus", atomic=True)
 def plus(a: Any, b: Any) -> Any:
     """a+b: the sum of a and b.
 
@@ -42,7 +42,7 @@ def plus(a: Any, b: Any) -> Any:
     return each_pair(plus, "+", a, b)
 
 
-@verb("-", 2, "Minus", atomic=True, pure=True)
+@verb("-", 2, "Minus", atomic=True)
 def minus(a: Any, b: Any) -> Any:
     """a-b: b subtracted from a.
 
@@ -57,7 +57,7 @@ def minus(a: Any, b: Any) -> Any:
     return each_pair(minus, "-", a, b)
 
 
-@verb("*", 2, "Times", atomic=True, pure=True)
+@verb("*", 2, "Times", atomic=True)
 def times(a: Any, b: Any) -> Any:
     """a*b: a multiplied by b.
 
@@ -74,7 +74,7 @@ def times(a: Any, b: Any) -> Any:
     return each_pair(times, "*", a, b)
 
 
-@verb("%", 2, "Divide", atomic=True, pure=True)
+@verb("%", 2, "Divide", atomic=True)
 def divide(a: Any, b: Any) -> Any:
     """a%b: the quotient of a and b, always a real number; undefined where b is 0.
 
@@ -90,7 +90,7 @@ def divide(a: Any, b: Any) -> Any:
     return each_pair(divide, "%", a, b)
 
 
-@verb("^", 2, "Power", atomic=True, pure=True)
+@verb("^", 2, "Power", atomic=True)
 def power(a: Any, b: Any) -> Any:
     """a^b: a to the power of b; exact for integers, undefined where it would be complex.
 
@@ -201,7 +201,7 @@ def _truncated(a: Any, b: Any) -> Tensor:
     return at.floor_divide(at.subtract(a, at.fmod(a, b)), b)
 
 
-@verb("|", 2, "Max/Or", atomic=True, pure=True)
+@verb("|", 2, "Max/Or", atomic=True)
 def maximum(a: Any, b: Any) -> Any:
     """a|b: the larger of two numbers; "or" of truth values.
 
@@ -216,7 +216,7 @@ def maximum(a: Any, b: Any) -> Any:
     return each_pair(maximum, "|", a, b)
 
 
-@verb("&", 2, "Min/And", atomic=True, pure=True)
+@verb("&", 2, "Min/And", atomic=True)
 def minimum(a: Any, b: Any) -> Any:
     """a&b: the smaller of two numbers; "and" of truth values.
 
@@ -238,7 +238,7 @@ def _needs_number(glyph: str, a: Any) -> KlongError:
     return KlongError(f"{glyph}a needs a number; found {kind_of(a)}")
 
 
-@verb("-", 1, "Negate", atomic=True, pure=True)
+@verb("-", 1, "Negate", atomic=True)
 def negate(a: Any) -> Any:
     """-a: 0-a.
 
@@ -254,7 +254,7 @@ def negate(a: Any) -> Any:
     raise _needs_number("-", a)
 
 
-@verb("%", 1, "Reciprocal", atomic=True, pure=True)
+@verb("%", 1, "Reciprocal", atomic=True)
 def reciprocal(a: Any) -> Any:
     """%a: 1%a.
 

@@ -35,7 +35,7 @@ __all__: list[str] = []
 TEXTS = (str, Char, KlongSymbol)
 
 
-@verb("=", 2, "Equal", atomic=True, pure=True)
+@verb("=", 2, "Equal", atomic=True)
 def equal(a: Any, b: Any) -> Any:
     """a=b: 1 if a and b are equal, else 0. It goes into lists; to compare these, use ~ (Match).
 
@@ -58,7 +58,7 @@ def _equal(a: Any, b: Any) -> Tensor:
     return integers(at.equal(a, b))
 
 
-@verb("<", 2, "Less", atomic=True, pure=True)
+@verb("<", 2, "Less", atomic=True)
 def less(a: Any, b: Any) -> Any:
     """a<b: 1 if a is less than b: numbers by value, characters by code, texts by the alphabet.
 
@@ -90,7 +90,7 @@ def _less(a: Any, b: Any) -> Tensor:
     return integers(at.less(a, b))
 
 
-@verb(">", 2, "More", atomic=True, pure=True)
+@verb(">", 2, "More", atomic=True)
 def more(a: Any, b: Any) -> Any:
     """a>b: 1 if a is greater than b; see < (Less).
 

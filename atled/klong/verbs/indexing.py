@@ -179,6 +179,7 @@ def amend(a: Any, b: Any) -> Any:
             raise _range(i, size)
     if type(a) is Tensor and _fits(a, new, shape_of(a)[1:]):
         a, new = _same_dtype(a, new)
+        places = list(dict.fromkeys(places))  # one gradient for a place that is named twice
         rows = at.stack([new] * len(places)) if shape_of(new) else new
         return at.index_put(a, (array(places),), rows)
     values = list(items(a))
@@ -192,9 +193,10 @@ def _split_amendment(b: Any, glyph: str) -> tuple[Any, list[int]]:
     if not is_list(b) or length(b, "b") < 2:
         raise KlongError(f"a{glyph}b: b must be a list of a value and indices, like 0,1")
     new, *places = items(b)
+    places = [constant(i) for i in places]
     if type(b) is Tensor and is_floating(b):  # 0.5,[1 2] made reals of the indices
-        places = [int(i) if type(i) is float and i == int(i) else i for i in places]
-    return new, whole_numbers([constant(i) for i in places], f"the indices of a{glyph}b")
+        places = [int(i) if type(i) is float and i.is_integer() else i for i in places]
+    return new, whole_numbers(places, f"the indices of a{glyph}b")
 
 
 def _fits(a: Tensor, new: Any, shape: tuple[int, ...]) -> bool:

@@ -45,7 +45,6 @@ class Verb:
         run: what computes.
         help: the manual's entry in short, with its examples.
         atomic: whether it goes into lists down to their atoms.
-        pure: whether arrays go in and arrays come out, by operations alone: such verbs compile.
         contextual: whether `run` is given, before the operands, the program's state, and behind
             them the names of those operands that are variables.
     """
@@ -56,7 +55,6 @@ class Verb:
     run: Callable[..., Any]
     help: str
     atomic: bool = False
-    pure: bool = False
     contextual: bool = False
 
 
@@ -66,7 +64,6 @@ def verb(
     name: str,
     *,
     atomic: bool = False,
-    pure: bool = False,
     contextual: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function as the verb `glyph` with so many operands."""
@@ -75,7 +72,7 @@ def verb(
         if (glyph, arity) in VERBS:
             raise ValueError(f"the verb {glyph} with {arity} operands is there already")
         help = run.__doc__ or ""
-        VERBS[glyph, arity] = Verb(glyph, arity, name, run, help, atomic, pure, contextual)
+        VERBS[glyph, arity] = Verb(glyph, arity, name, run, help, atomic, contextual)
         return run
 
     return enter

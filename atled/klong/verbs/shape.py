@@ -135,7 +135,7 @@ def _join_dictionary(a: Any, b: Any) -> Any:
     return [a, b]
 
 
-@verb("|", 1, "Reverse", pure=True)
+@verb("|", 1, "Reverse")
 def reverse(a: Any) -> Any:
     """|a: the elements of a list or string in reverse order; anything else as it is.
 
@@ -290,7 +290,7 @@ def rotate(a: Any, b: Any) -> Any:
     return b[size - n :] + b[: size - n] if n else b
 
 
-@verb("+", 1, "Transpose", pure=True)
+@verb("+", 1, "Transpose")
 def transpose(a: Any) -> Any:
     """+a: the transpose of a matrix.
 
