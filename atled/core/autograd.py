@@ -223,6 +223,8 @@ class _Walk:
             (_source(y), _first_cotangent(y, g, create_graph))
             for y, g in zip(self.outputs, given, strict=True)
         ]
+        self.given = [(node, None if c is None else g)
+                      for (node, g), c in zip(self.seeds, given, strict=True)]  # fmt: skip
 
     def run(
         self, arrived: Callable[[Node, Any], None], wanted: set[Node] | None, keep: bool
@@ -234,7 +236,7 @@ class _Walk:
                     self.seeds,
                     lambda node, g: arrived(node, wrap(g)),
                     wanted,
-                    given=self.seeds,
+                    given=self.given,
                     frees=not keep,
                 )
             with enable_grad():
@@ -244,7 +246,7 @@ class _Walk:
                     wanted,
                     lift,
                     TENSORS,
-                    given=constant(self.seeds),
+                    given=constant(self.given),
                 )
 
 

@@ -24,7 +24,12 @@ from atled.core.op import SCALARS, Derivative
 
 __all__ = ["Masks", "constant", "have_nan", "may_try", "sum_to_shape"]
 
-BEGIN = ("chooses", "factor")  # the ways that make a support partial where all was supported
+BEGIN = (
+    "chooses",
+    "cuts",
+    "factor",
+)  # the ways that make a support partial where all was supported
+CUTS = ("cuts", "factor")  # of these, the ones that multiply what they cut off by 0
 Support = Any  # an array; None where everything is supported; {port: support} of several results
 Seeds = list[tuple[Any, Any]]  # nodes; arrays whose zeros count, None where everything counts
 
@@ -44,8 +49,7 @@ class Masks:
         with no_grad():
             for node, g in seeds:
                 if node in leading:
-                    counts = g is not None and g.shape
-                    self._arrive(node, _indicator(tensors, g) if counts else None)
+                    self._arrive(node, None if g is None else _indicator(tensors, g))
 
     def _arrive(self, node: Any, support: Support) -> None:
         if node in self.at:
@@ -90,8 +94,8 @@ class Masks:
         if type(s) is dict and all(v is None for v in s.values()):
             s = None
         onward = not self.leading.isdisjoint(node.parents)
-        cuts = way == "factor" or type(way) is tuple  # what counts is the operands' support
-        masks = way and (s is not None or way == "factor") and _is_singular(node)
+        cuts = way in CUTS or type(way) is tuple  # what counts is the operands' support
+        masks = way and (s is not None or way in CUTS) and _is_singular(node)
         supports = None
         if (onward and (way in BEGIN or (way and s is not None))) or (masks and cuts):
             with no_grad():
@@ -134,6 +138,8 @@ class Masks:
         """Return the tangent of a node's result, its terms masked; note its support."""
         push, way = node.derivative.push, _way(node) if node in self.leading else None
         supports = [self.at.get(p) for p in node.parents]
+        if way == "cuts":
+            return self._cut(node, xp, saved, incoming, supports)
         partial = any(s is not None for s in supports)
         if way in BEGIN or (way and partial):
             with no_grad():
@@ -148,6 +154,27 @@ class Masks:
                 support = self.at[node] if cuts else s
                 term = term if support is None else _kept(xp, term, support)
                 total = term if total is None else total + term
+        return total
+
+    def _cut(
+        self, node: Any, xp: Any, saved: Any, incoming: list[Any], supports: list[Support]
+    ) -> Any:
+        """Do as `pushed` for a record that takes each element from one of its operands."""
+        push, total, known = node.derivative.push, None, list[Support]()
+        for i, (t, s) in enumerate(zip(incoming, supports, strict=True)):
+            if t is not None:
+                alone: list[Any] = [None] * len(incoming)
+                with no_grad():
+                    alone[i] = xp.ones_like(t) if s is None else s
+                    support = _indicator(xp, push(node, xp, saved, alone))
+                alone[i] = t
+                term = push(node, xp, saved, alone)
+                term = term if support is None else _kept(xp, term, support)
+                total = term if total is None else total + term
+                known.append(support)
+        if not any(s is None for s in known):
+            with no_grad():
+                self.at[node] = sum(known[1:], known[0])
         return total
 
 
@@ -182,7 +209,7 @@ def _space_of(x: Any) -> tuple[Any, Any]:
 
 def constant(seeds: Iterable[tuple[Any, Any]]) -> Seeds:
     """Return seeds with None for what is recorded: its zeros depend on something."""
-    return [(node, g if g._node is None else None) for node, g in seeds]
+    return [(node, None if g is None or g._node is not None else g) for node, g in seeds]
 
 
 def _may_begin(nodes: list[Any], seeds: Seeds) -> bool:
@@ -195,7 +222,8 @@ def _may_begin(nodes: list[Any], seeds: Seeds) -> bool:
     ways = {getattr(d, "passes", None): d for d in kinds}
     return (
         "chooses" in ways
-        or any(g is not None and g.shape for _, g in seeds)
+        or "cuts" in ways
+        or any(g is not None for _, g in seeds)
         or ("factor" in ways and any(_way(node) == "factor" for node in nodes))
     )
 

@@ -188,9 +188,9 @@ class Op:
         singular: whether a partial derivative can be infinite or NaN, so that a cotangent that
             a mask has made zero must be kept zero: see `core/masks.py`.
         passes: how the support of a cotangent passes: "each" (element by element), "moves"
-            (by the rule), "chooses" (by the rule, which cuts some elements off), "factor"
-            (multiply), a pair of functions ``(xp, support, shape, **static)`` back and forward;
-            None where it is not followed.
+            (by the rule), "chooses" (by the rule, which cuts some elements off), "cuts"
+            (likewise, by a product with 0), "factor" (multiply), a pair of functions
+            ``(xp, support, shape, **static)`` back and forward; None where it is not followed.
         keeps_line: whether nodes remember the user's line, for `inspect.nan_report`: by default
             those of singular records, which make an infinity or a NaN of finite operands.
         weak: whether rules and forward take Python scalars as operands.

@@ -85,7 +85,7 @@ def grad(
 
 def _gradient(run: Run) -> Any:
     """Return the gradient of a run's one number, nested as its arguments."""
-    return run.like_inputs(run.pull([TENSORS.ones_like(run.scalar())], last=True))
+    return run.like_inputs(run.pull([TENSORS.ones_like(run.scalar())], last=True, given=False))
 
 
 def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
@@ -168,7 +168,10 @@ def jvp(
         >>> at.jvp(lambda x: x**2, (at.tensor([1.0, 2.0]),), (at.tensor([1.0, 0.0]),))
         (tensor([1., 4.]), tensor([2., 0.]))
     """
-    name = f"jvp({called(function)})"
+    return _jvp(f"jvp({called(function)})", function, primals, tangents, has_aux)
+
+
+def _jvp(name: str, function: Any, primals: Any, tangents: Any, has_aux: bool = False) -> Any:
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise TypeError(f"{name}: primals and tangents are tuples: at.jvp(f, (x,), (t,))")
     run = Run(name, function, tuple(primals), None, has_aux)
@@ -236,7 +239,7 @@ def hvp(function: Callable[..., Any], primals: Any, tangents: Any) -> Any:
     several = isinstance(primals, tuple)
     args, directions = (primals, tangents) if several else ((primals,), (tangents,))
     gradient = grad(function, tuple(range(len(args))))
-    _, product = jvp(gradient, args, directions)
+    _, product = _jvp(f"hvp({called(function)})", gradient, args, directions)
     return product if several else product[0]
 
 

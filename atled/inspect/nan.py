@@ -199,7 +199,7 @@ def _forward(last: Node, nodes: list[Node], values: Values, bad: set[Node]) -> N
         headline = f"{name} made the first infinity or NaN, of finite operands."
     else:
         headline = f"The first infinity or NaN that can be seen is the result of {name}."
-        notes.append("what went into it was not kept, so that it may have come in there")
+        notes.append("not all of what went into it was kept, so that it may have come in there")
     unseen = [f"{operation(n)} {_line(n)}".strip() for n in nodes
               if n in reached and n not in values.known and n.number < first.number]  # fmt: skip
     if unseen:

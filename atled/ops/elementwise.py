@@ -269,7 +269,9 @@ maximum = elementwise(
     [lambda xp, a, b, y: _winner(xp, a, b, y), lambda xp, a, b, y: _winner(xp, b, a, y)],
     operands="same",
     samples=PAIRS,
-    passes="chooses",
+    passes="cuts",
+    singular=True,
+    keeps_line=False,
     doc="The larger of a and b; a tie is split evenly.",
 )
 minimum = elementwise(
@@ -277,7 +279,9 @@ minimum = elementwise(
     [lambda xp, a, b, y: _winner(xp, b, a, y), lambda xp, a, b, y: _winner(xp, a, b, y)],
     operands="same",
     samples=PAIRS,
-    passes="chooses",
+    passes="cuts",
+    singular=True,
+    keeps_line=False,
     doc="The smaller of a and b; a tie is split evenly.",
 )
 
@@ -300,7 +304,9 @@ clip_ = elementwise(
         Sample(((5,),), {"lo": 0.0, "hi": None}),
     ),
     door=False,
-    passes="chooses",
+    passes="cuts",
+    singular=True,
+    keeps_line=False,
     doc="Clip to constant bounds; slope 1 on them.",
 )
 
@@ -365,7 +371,9 @@ relu = elementwise(
     operands="same",
     samples=UNARY,
     reference="reference.relu",
-    passes="chooses",
+    passes="cuts",
+    singular=True,
+    keeps_line=False,
     doc="max(x, 0); derivative 0 at 0.",
 )
 sigmoid = elementwise(

@@ -45,6 +45,11 @@ def _in_float32(xp: Any, x: Any, compute: Any) -> Any:
     return xp.astype(compute(xp.astype(x, dtype=float32)), dtype=dtype)
 
 
+# How a support passes where each result depends on all elements, and each cotangent on all results.
+_ALL = (
+    lambda xp, s, shape, axis, keepdims: _spread(xp, s, shape, axis, keepdims),
+    lambda xp, s, shape, axis, keepdims: xp.sum(s, axis=axis, keepdims=keepdims),
+)
 sum_ = reduction(
     "sum",
     result="sum",
@@ -74,7 +79,9 @@ def _extreme(name: str, alias: str, doc: str) -> Op:
     return reduction(
         name,
         samples=AXES,
-        passes="chooses",
+        passes="cuts",
+        singular=True,
+        keeps_line=False,
         aliases=(alias,),
         vjp=lambda xp, g, x, y, axis, keepdims: (
             _spread(xp, g, x.shape, axis, keepdims) * _share(xp, x, y, axis, keepdims)
@@ -102,6 +109,7 @@ prod = reduction(
     jvp=lambda xp, t, x, axis, keepdims: xp.sum(
         t * _others(xp, x, axis), axis=axis, keepdims=keepdims
     ),
+    passes=_ALL,
     doc="Product over axes, with exact derivatives at zeros.",
 )
 all_ = reduction(
@@ -185,6 +193,7 @@ cumsum = linear(
         xp, xp.cumulative_sum(_reversed(xp, g, axis), axis=axis), axis
     ),
     reference="numpy.cumsum",
+    passes="moves",
     doc="Running sum along an axis.",
 )
 cumprod = opaque(
@@ -323,10 +332,7 @@ logsumexp = reduction(
         t * xp.exp(x - _spread(xp, y, x.shape, axis, keepdims)), axis=axis, keepdims=keepdims
     ),
     singular=True,
-    passes=(
-        lambda xp, s, shape, axis, keepdims: _spread(xp, s, shape, axis, keepdims),
-        lambda xp, s, shape, axis, keepdims: xp.sum(s, axis=axis, keepdims=keepdims),
-    ),
+    passes=_ALL,
     reference="scipy.special.logsumexp",
     doc="log Σ eˣ over axes, without overflow.",
 )

@@ -38,8 +38,8 @@ where_ = opaque(
         Sample(([[True], [False]], (2,), (2, 2))),
     ),
     passes="chooses",
-    doc="a where c is true, b elsewhere. Both branches are computed: to keep a NaN of the branch "
-    "not taken out of the gradient, replace its argument too (the double-where idiom).",
+    doc="a where c is true, b elsewhere. Both branches are computed; the gradient of the one not "
+    "taken is zero, also where its derivative is infinite or NaN (`set_safe_gradients`).",
 )
 nonzero_ = constant(
     "nonzero",
@@ -58,8 +58,8 @@ nonzero_ = constant(
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """Return a where the condition is true, b elsewhere; the three broadcast.
 
-    Both branches are computed: to keep a NaN of the branch not taken out of the gradient,
-    replace its argument as well (the double-where idiom).
+    Both branches are computed. The gradient of the one not taken is zero, also where its
+    derivative is infinite or NaN (see `set_safe_gradients`).
 
     Raises:
         DTypeError: the condition is not boolean.

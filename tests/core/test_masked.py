@@ -315,6 +315,8 @@ MASKS: list[tuple[str, Callable[[at.Tensor], at.Tensor]]] = [
     ("clip", lambda y: at.clip(y, 1.0, 5.0)),
     ("maximum", lambda y: at.maximum(y, 1.0)),
     ("max", lambda y: y.max()),
+    ("prod", lambda y: y[1:].prod()),
+    ("cumulative sum", lambda y: at.cumulative_sum(at.flip(y))[0]),
     ("written over", lambda y: at.concat([at.ones(1, dtype=at.float64), y[1:]])),
     ("unbound", lambda y: list(y)[1]),
     ("sorted", lambda y: at.sort(y)[1]),
@@ -450,3 +452,45 @@ def test_a_constant_factor_of_zero_masks_before_and_behind(f, mode: str, backend
         found = at.jacobian(g, mode=mode)(x)
     slope = derivative(lambda x: f(x, at.tensor(4.0, dtype=at.float64)), point(1.0)).item()
     assert found.tolist() == [0.0, pytest.approx(slope)]
+
+
+@pytest.mark.parametrize("order", ["reverse", "forward", "recorded", "batched", "compiled"])
+@pytest.mark.parametrize(
+    "f",
+    [
+        pytest.param(lambda x: at.sqrt(at.maximum(x, 0.0)), id="maximum"),
+        pytest.param(lambda x: at.sqrt(at.clip(x, 0.0, 1.0)), id="clip"),
+        pytest.param(lambda x: at.sqrt(at.nn.functional.relu(x)), id="relu"),
+        pytest.param(lambda x: -at.sqrt(-at.minimum(x, 0.0)) * (x < 0), id="minimum"),
+        pytest.param(lambda x: at.clip(1 / (x + 2.0), 0.0, 1.0), id="before"),
+        pytest.param(lambda x: at.sqrt(at.stack([x, at.zeros_like(x)]).max(axis=0)), id="max"),
+    ],
+)
+def test_what_multiplies_by_zero_cuts_too(f, order: str, backend: str) -> None:
+    """At -2 (and 2 for the minimum) f is constant around; the infinity is on either side."""
+    value = 2.0 if math.isnan(f(at.tensor(-3.0)).item()) or f(at.tensor(-3.0)).item() < 0 else -2.0
+    x = point(value)
+    total = lambda x: f(x).sum()
+    if order == "reverse":
+        found = derivative(f, x)
+    elif order == "forward":
+        found = at.jvp(f, (x.detach(),), (at.ones_like(x),))[1]
+    elif order == "recorded":
+        (found,) = at.autograd.grad(total(x), x, create_graph=True)
+    elif order == "batched":
+        found = at.vmap(at.grad(total))(at.stack([x.detach(), x.detach()]))[0]
+    else:
+        pytest.importorskip("llvmlite", reason="compile needs llvmlite")
+        if backend != "numpy":
+            pytest.skip("programs run on NumPy's arrays")
+        found = at.compile(at.grad(total))(x.detach())
+    assert found.tolist() == [0.0]
+
+
+def test_a_zero_direction_of_one_number_is_a_mask(backend: str) -> None:
+    zero, one = at.tensor(0.0, dtype=at.float64), at.tensor(1.0, dtype=at.float64)
+    f = lambda p: at.sqrt(p["a"]) + p["b"]
+    _, t = at.jvp(f, ({"a": zero, "b": one},), ({"a": zero, "b": one},))
+    assert t.item() == 1.0
+    _, pull = at.vjp(lambda x: (at.sqrt(x), x), zero)
+    assert pull((zero, one))[0].item() == 1.0
