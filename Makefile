@@ -6,12 +6,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench docs wheel clean
+.PHONY: demo test coverage check bench docs wheel clean
 
 demo: $(VENV)/.standard
 	$(BIN)/atled train digits
 
 test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+coverage: $(VENV)/.dev
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 check: $(VENV)/.dev

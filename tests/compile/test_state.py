@@ -243,7 +243,7 @@ def test_derivatives_use_the_values_from_before_the_change(shape):
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-def test_an_exception_of_a_signal_leaves_whole_steps(mixed):
+def test_an_exception_of_a_signal_leaves_whole_steps(mixed, request):
     model = network()
     optimizer = at.optim.Adam(model.parameters())
     count = at.zeros(3)
@@ -269,6 +269,8 @@ def test_an_exception_of_a_signal_leaves_whole_steps(mixed):
     else:
         last = max(name for name in space if name.startswith("call"))
     run = space[last]
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, handler))
     both = [run, partial(signal.raise_signal, signal.SIGINT)]
     space[last] = partial(any, map(methodcaller("__call__"), both))  # no line of Python's own
     with pytest.raises(KeyboardInterrupt):
