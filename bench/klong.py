@@ -73,6 +73,8 @@ ROWS = {
     "descent": Row("{w::w-lr*loss:>w}'!50", "w::10.0;lr::0.1;loss::{w^2}", "{w::w-lr*loss:>w}'!50"),
     "regression": Row("loss:>[w b], regression", LOSS, "loss:>[w b]"),
     "jacobian": Row("p∂{x^2}, 100 elements", "p::1.0*!100;f::{x^2}", "p∂f"),
+    "format": Row("$i, 1,000 integers", "i::!1000", "$i"),
+    "group": Row("=r, 1,000 different reals", "r::1.0*!1000", "=r"),
 }
 PEERS = ("klongpy numpy", "klongpy torch")
 

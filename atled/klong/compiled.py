@@ -150,8 +150,8 @@ def compiled(context: Context, f: Function) -> Function:
     """
     if f.definition is None:
         raise KlongError(
-            f".compile(f) needs a function written in Klong; {f.name} is not. Around a projection f "
-            "write one: {f(x)}"
+            f".compile(f) needs a function written in Klong; {f.name} is not. "
+            "Around a projection f write one: {f(x)}"
         )
     made = Compiled(context, f)
     made.inputs.values(())

@@ -41,6 +41,8 @@ __all__ = [
     "names_in",
     "numeric",
     "taking",
+    "the_variable",
+    "variables_of",
     "vjp",
 ]
 
@@ -52,6 +54,29 @@ def names_in(value: Any) -> list[str] | None:
     if type(value) is list and value and all(type(v) is KlongSymbol for v in value):
         return [str(v) for v in value]
     return None
+
+
+def variables_of(context: Context, f: Any, names: Sequence[str]) -> list[str]:
+    """Return what variables are called where a function reads them: its module has its own.
+
+    Raises:
+        KlongError: one is named twice: the gradient would be only one of them's.
+    """
+    for name in names:
+        if list(names).count(name) > 1:
+            raise KlongError(f"{name} is named twice in the list of variables")
+    while type(f) is Function and f.definition is None and f.parts:
+        f = f.parts[0]  # what was compiled, or projected
+    definition = f.definition if type(f) is Function else None
+    if definition is None or definition.module is None:
+        return list(names)
+    inside = map(definition.module.mangled, names)
+    return [m if m in context.variables else n for n, m in zip(names, inside, strict=True)]
+
+
+def the_variable(name: str) -> str:
+    """Return what a variable is called in messages: without its module."""
+    return f"the variable {name.partition('`')[0]}"
 
 
 # -- what is differentiated, and where
@@ -128,12 +153,12 @@ def gradient(context: Context, f: Any, point: Any) -> Any:
 
 
 def gradients(context: Context, f: Any, names: list[str]) -> list[Any]:
-    """Return the gradients of a function without arguments with respect to variables."""
+    """Return the gradients of a function without arguments for names of `variables_of`."""
     return loss_and_gradients(context, f, names)[1]
 
 
 def loss_and_gradients(context: Context, f: Any, names: list[str]) -> tuple[Any, list[Any]]:
-    """Return what a function gives, and its gradients with respect to variables."""
+    """Return what a function gives, and its gradients for names that `variables_of` gave."""
     f = taking(0, f, "f:>[a b]")
 
     def run(values: Sequence[Any]) -> Any:
@@ -141,7 +166,7 @@ def loss_and_gradients(context: Context, f: Any, names: list[str]) -> tuple[Any,
             return f.run()
 
     points = [context.value_of(name) for name in names]
-    return _value_and_gradients(context, run, points, [f"the variable {n}" for n in names])
+    return _value_and_gradients(context, run, points, [the_variable(n) for n in names])
 
 
 def _value_and_gradients(
@@ -190,7 +215,8 @@ def jacobian(context: Context, f: Any, point: Any) -> Any:
 def jacobians(context: Context, f: Any, names: list[str]) -> list[Any]:
     """Return the Jacobians of a function without arguments with respect to variables."""
     f = taking(0, f, "[a b]∂f")
-    values = [_real_of(context.value_of(n), f"the variable {n}") for n in names]
+    names = variables_of(context, f, names)
+    values = [_real_of(context.value_of(n), the_variable(n)) for n in names]
 
     def run(*leaves: Tensor) -> Tensor:
         with context.bound(names, leaves):

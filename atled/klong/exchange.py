@@ -59,11 +59,11 @@ def _tensor(t: Tensor) -> Any:
 
 
 def _from_array(value: Any) -> Any:
-    """Return another library's array as a Tensor, or as a list if it holds no numbers."""
+    """Return another library's array as a Tensor, or as a list if its elements do not fit."""
     if namespace_of(value) is None:
         return None
-    kind = getattr(getattr(value, "dtype", None), "kind", "f")
-    if kind in "OUS":
+    dtype = getattr(value, "dtype", None)
+    if getattr(dtype, "kind", "f") in "OUS" or str(dtype) == "uint64":  # may be beyond int64
         return from_python(value.tolist())
     return _tensor(as_tensor(value))
 

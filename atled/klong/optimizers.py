@@ -13,7 +13,7 @@ from atled import optim
 from atled.core.apply import replace
 from atled.core.tensor import Tensor
 from atled.klong.arrays import constant, settle
-from atled.klong.derivatives import leaf_of, loss_and_gradients
+from atled.klong.derivatives import leaf_of, loss_and_gradients, the_variable, variables_of
 from atled.klong.errors import KlongError
 from atled.klong.exchange import from_python
 from atled.klong.values import Function
@@ -56,12 +56,10 @@ class Optimizer:
         self._leaves: list[Tensor] = []
         self._values: dict[str, Any] = {}  # what the last step gave the variables
 
-    def _start(self) -> None:
+    def _start(self, names: list[str]) -> None:
         """Make the optimizer, at the first step: the variables have values by then."""
         variables = self.klong.context
-        self._leaves = [
-            leaf_of(constant(variables.value_of(n)), f"the variable {n}") for n in self.names
-        ]
+        self._leaves = [leaf_of(constant(variables.value_of(n)), the_variable(n)) for n in names]
         try:
             self._optimizer = self._kind(self._leaves, **self._options)
         except (TypeError, ValueError) as error:  # an option of another kind, out of its range
@@ -73,19 +71,20 @@ class Optimizer:
             context = self.klong.context
             if not isinstance(loss, Function):
                 loss = from_python(loss, "loss")
+            names = variables_of(context, loss, self.names)
             if self._optimizer is None:
-                self._start()
-            for name, leaf in zip(self.names, self._leaves, strict=True):
+                self._start(names)
+            for name, leaf in zip(names, self._leaves, strict=True):
                 now = context.value_of(name)
                 if now is not self._values.get(name):  # the program gave it another value
                     replace(leaf, leaf_of(constant(now)).detach())
-            value, found = loss_and_gradients(context, loss, self.names)
+            value, found = loss_and_gradients(context, loss, names)
             pairs = [
                 (g if isinstance(g, Tensor) else leaf_of(g).detach(), leaf)
                 for g, leaf in zip(found, self._leaves, strict=True)
             ]
             self._optimizer.step(pairs)
-            for name, leaf in zip(self.names, self._leaves, strict=True):
+            for name, leaf in zip(names, self._leaves, strict=True):
                 self._values[name] = context.variables[name] = settle(leaf.detach())
             return constant(value)
 
@@ -96,9 +95,7 @@ class Optimizer:
 _KINDS: dict[str, type[optim.Optimizer]] = {
     name: kind
     for name, kind in sorted(vars(optim).items())
-    if isinstance(kind, type)
-    and issubclass(kind, optim.Optimizer)
-    and kind is not optim.Optimizer
+    if isinstance(kind, type) and issubclass(kind, optim.Optimizer) and kind is not optim.Optimizer
 }
 
 

@@ -56,6 +56,7 @@ def written(value: Any) -> str:
 
 OPENERS = ("[", ":{")
 LONGEST = 10**7
+BASE = 10**4000  # below the 4300 digits at which Python's own str stops
 
 
 def _opened(value: Any, inside: list[int]) -> tuple[str, Any, str] | None:
@@ -135,12 +136,11 @@ def _write_nested(numbers: Any, out: list[str]) -> None:
 
 def _integer(value: int) -> str:
     """Return decimal digits, of integers beyond Python's own limit for them too."""
-    if -(10**4000) < value < 10**4000:
+    if value.bit_length() < 13_000:
         return str(value)
     sign, value = ("-", -value) if value < 0 else ("", value)
     pieces = []
-    base = 10**4000
-    while value >= base:
-        value, low = divmod(value, base)
+    while value >= BASE:
+        value, low = divmod(value, BASE)
         pieces.append(str(low).rjust(4000, "0"))
     return sign + str(value) + "".join(reversed(pieces))

@@ -1,4 +1,4 @@
-"""Text to tree: the grammar of the manual, and the few things that KlongPy added to it.
+"""Text to tree: the grammar of the manual; ∂ and ∇ of KlongPy; and `a[i]`.
 
 The reader keeps no state but its position; a program is read once and the tree is kept by its
 text. Chains of verbs are read in a loop; only brackets nest, to `DEEPEST` levels.
@@ -310,7 +310,7 @@ class _Reader:
         return Call(function.at, function, arguments)
 
     def index(self, target: Node) -> Index:
-        """Read `[e]` behind a variable: an extension of KlongPy."""
+        """Read `[e]` behind a variable: an extension."""
         at = self.at
         probe = self.at + 1
         self.enter("[", at)

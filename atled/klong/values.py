@@ -4,12 +4,14 @@
 |-----------------------------------------|---------------------------------------------------|
 | integer, real                           | `int` (unlimited), `float`                        |
 | a number that carries a gradient        | a `Tensor` of no axes                             |
-| list of equal-shaped numbers            | a `Tensor` of int64 or float64 with ≥ 1 axis      |
+| list of equal-shaped numbers            | a `Tensor` of int64 or float64 with ≥ 1 axis¹     |
 | any other list, and the empty one       | `list`                                            |
 | character, symbol, string               | `Char`, `KlongSymbol`, `str`                      |
 | dictionary                              | `Dictionary`                                      |
 | function, operator with adverbs         | `Function`                                        |
 | a missing value                         | `UNDEFINED`; numbers that are not finite count too |
+
+¹ An array of float32 or float16 that Python hands over stays one, until it meets a float64.
 
 What always holds: a list that could be a Tensor is one (`arrays.listed` makes them), and no
 verb changes a list, so lists may be shared. Only dictionaries change in place.

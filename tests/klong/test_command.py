@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def command(
     *arguments: str, text: str = "", folder: Path | None = None
@@ -14,6 +16,7 @@ def command(
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_expressions() -> None:
     done = command("-e", "+/!10", "-e", "{x^2}:>3")
     assert (done.returncode, done.stdout, done.stderr) == (0, "45\n6.0\n", "")
@@ -24,6 +27,7 @@ def test_expressions() -> None:
     assert command("-e", ".x(0)").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_program_and_its_arguments(tmp_path: Path) -> None:
     program = tmp_path / "args.kg"
     program.write_text('.p(.a)\n.p("done")\n')
@@ -35,6 +39,7 @@ def test_a_program_and_its_arguments(tmp_path: Path) -> None:
     assert done.stdout == '["one"]\n'
 
 
+@pytest.mark.slow
 def test_a_file_may_be_started_by_the_shell_and_come_from_windows(tmp_path: Path) -> None:
     program = tmp_path / "start.kg"
     program.write_text("#!/usr/bin/env -S atled klong\n.p(#!3)\nfoo\n")
@@ -55,6 +60,7 @@ def test_an_error_of_a_program_is_on_stderr_with_its_place(tmp_path: Path) -> No
     assert "\n  f::{x+foo}\n" in done.stderr
 
 
+@pytest.mark.slow
 def test_programs_that_cannot_be_read(tmp_path: Path) -> None:
     done = command("nothing.kg")
     assert done.returncode == 2
@@ -65,6 +71,7 @@ def test_programs_that_cannot_be_read(tmp_path: Path) -> None:
     assert "it is not a text in UTF-8" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_pipe_prints_the_value_of_each_program() -> None:
     done = command(text="1+1\n\nf::{x+\n1}\nf(2)\n]q\n5\n")
     assert (done.returncode, done.stdout, done.stderr) == (0, "2\n:monad\n3\n", "")

@@ -72,6 +72,9 @@ MAPS = r"""
 {.vjp({x^2};x;y)}
 """.split("\n")[1:-1]
 POINTS = st.lists(st.floats(-2, 2).map(lambda v: round(v, 3)), min_size=3, max_size=3)
+# Where elements are equal, or zero, maxima and powers have kinks, and differences no meaning.
+APART = (0.0003217, -0.0001563, 0.0002291)
+SMOOTH_POINTS = POINTS.map(lambda p: [v + d for v, d in zip(p, APART, strict=True)])
 
 
 def applied(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -126,7 +129,8 @@ def test_every_map_is_one(backend: str) -> None:
         assert found.dtype.is_floating_point, body
 
 
-@given(BODIES, POINTS)
+@pytest.mark.slow
+@given(BODIES, SMOOTH_POINTS)
 @settings(quietly, max_examples=80)
 def test_gradients(backend: str, body: str, point: list[float]) -> None:
     k = prepared(backend, body)
@@ -134,7 +138,8 @@ def test_gradients(backend: str, body: str, point: list[float]) -> None:
     assert near(k("f:>p").tolist(), expected, 1e-5)
 
 
-@given(BODIES, POINTS)
+@pytest.mark.slow
+@given(BODIES, SMOOTH_POINTS)
 @settings(quietly, max_examples=25)
 def test_second_derivatives(backend: str, body: str, point: list[float]) -> None:
     k = prepared(backend, body)
@@ -147,6 +152,7 @@ def test_second_derivatives(backend: str, body: str, point: list[float]) -> None
         assert near(again, expected, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("llvmlite") is None, reason="programs are made by llvmlite")
 @given(BODIES, POINTS, POINTS)
 @settings(quietly, max_examples=40)

@@ -80,6 +80,7 @@ def by_hand(epochs: int, u: Any, v: Any) -> tuple[Any, float]:
     return p[0], float(np.mean(scores.argmax(axis=0) == np.array(test.labels)))
 
 
+@pytest.mark.slow
 def test_neural_net(backend: str, capsys: pytest.CaptureFixture[str]) -> None:
     epochs = 1 if backend == "python" else 8  # in plain Python an epoch takes a second
     k, right = run(backend, "neural_net", str(epochs))

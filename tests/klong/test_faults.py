@@ -22,6 +22,7 @@ def test_an_index_in_parentheses_parses(k: KlongInterpreter) -> None:
     k("q::[3 7 8]")
     assert k("q[0],q[-1]").tolist() == [3, 8] == k("(q[0],q[-1])").tolist()
     assert k("i::1;q[i]") == 7
+    assert k("d:::{[-1 5]};d[-1]") == 5  # a key, not the last element
     assert k("m::[[1 2] [3 4]];m[1][0]") == 3
     with pytest.raises(KlongError, match="index 3 is out of range"):
         k("q[3]")

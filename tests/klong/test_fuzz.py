@@ -1,6 +1,7 @@
 """A short run of the fuzzer; `python tests/klong/fuzz.py 100000` is the long one."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,25 @@ import fuzz
 
 
 def test_only_values_and_klong_errors(backend: str) -> None:
-    faults = fuzz.fuzz(8000, 20, backend)
+    faults = fuzz.fuzz(1000, 20, backend)
     assert not faults, faults[:5]
 
 
+@pytest.mark.slow
+def test_only_values_and_klong_errors_for_longer(backend: str) -> None:
+    faults = fuzz.fuzz(8000, 22, backend)
+    assert not faults, faults[:5]
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_with_hot_functions_too(backend: str) -> None:
-    faults = fuzz.fuzz(500, 21, backend, compile=True)
+@pytest.mark.skipif(find_spec("llvmlite") is None, reason="programs are made by llvmlite")
+@pytest.mark.skipif(find_spec("numpy") is None, reason="programs run on NumPy's arrays")
+def test_with_hot_functions_too() -> None:
+    with fuzz.at_once() as native:
+        faults = fuzz.fuzz(4000, 21, "numpy", compile=True)
     assert not faults, faults[:5]
+    assert native[0] > 100, native
 
 
 def test_the_fuzzer_sees_faults() -> None:
@@ -29,6 +41,8 @@ def test_the_fuzzer_sees_faults() -> None:
     assert "IndexError" in found
     assert fuzz.fault(k, "1+") is None
     assert fuzz.fault(k, "{1}{x}:~1") is None  # the budget ends it
+    k.context.depth = 1
+    assert fuzz.fault(k, "1+") == "the state of the interpreter is not whole"
 
 
 def test_programs_are_of_both_kinds() -> None:

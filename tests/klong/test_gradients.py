@@ -4,12 +4,21 @@ import math
 
 import pytest
 
-from atled.klong import KlongError, KlongInterpreter
+from atled.klong import KlongError, KlongInterpreter, compiled
 from atled.klong.printer import written
 
 
-@pytest.fixture(params=[True, False], ids=["compiled when hot", "interpreted"])
-def k(backend: str, request: pytest.FixtureRequest) -> KlongInterpreter:
+@pytest.fixture(
+    params=[
+        pytest.param(False, id="interpreted"),
+        pytest.param(True, id="compiled at once", marks=pytest.mark.slow),
+    ]
+)
+def k(
+    backend: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> KlongInterpreter:
+    for name, value in (("FEW", 1), ("PAYS", -1.0), ("TRIALS", 0)):
+        monkeypatch.setattr(compiled, name, value)
     return KlongInterpreter(backend=backend, compile=request.param)
 
 
@@ -50,6 +59,10 @@ def k(backend: str, request: pytest.FixtureRequest) -> KlongInterpreter:
         ("{+/x@[0 0 2]}:>[1.0 2.0 3.0]", "[2.0 0.0 1.0]"),
         ("{(x:=5.0,1)@0}:>[1.0 2.0 3.0]", "[1.0 0.0 0.0]"),
         ("{+/(x:-5.0,1)*x}:>[1.0 2.0 3.0]", "[2.0 5.0 6.0]"),
+        ("{+/[1.0 2.0 3.0]:=x,0}:>5.0", "1.0"),
+        ("{+/[1.0 2.0 3.0]:=(x*x),[0 2 0]}:>5.0", "20.0"),
+        ("{+/,/[[1.0 2.0] [3.0 4.0]]:=(,x),[0 0]}:>[5.0 6.0]", "[1.0 1.0]"),
+        ("{+/,/[[1.0 2.0] [3.0 4.0]]:-x,[0 1]}:>5.0", "1.0"),
         ("{+/,/[2 2]:^x}:>[1.0 2.0]", "[2.0 2.0]"),
         ("{+/x*1:+x}:>[1.0 2.0 3.0]", "[5.0 4.0 3.0]"),
         ("{(+x):@[1 0]}:>[[1 2] [3 4]]", "[[0.0 1.0] [0.0 0.0]]"),
@@ -119,6 +132,23 @@ def test_what_a_derivative_assigns_is_plain_numbers_afterwards(k: KlongInterpret
     assert k("o") == 9
     assert k("{o::x;+/x^2}:>[3.0 4.0]").tolist() == [6, 8]
     assert not k("o").requires_grad
+    assert k('{o::"a",x;x^2}:>3.0') == 6
+    assert [type(v) for v in k("o")] == [str, float]
+    assert k('d:::{["a" 1]};{d::d,"a",x;x^2}:>3.0') == 6
+    assert type(k('d?"a"')) is float
+
+
+def test_variables_of_a_module(k: KlongInterpreter) -> None:
+    k(".module(:m);w::2.0;loss::{w^2};get::{w};inside::{loss:>[w]}")
+    programs = ("loss:>[w]", "loss:>w", "[w]∂loss", "w∂loss", "inside()", "w∇loss")
+    for _ in range(2):  # inside the module, and outside
+        for program in programs:
+            assert written(k(f"_0.5+1000*{program}")) in ("[4000]", "4000"), program
+        k(".module(0)")
+    k("fast::.compile(loss)")
+    assert k("*fast:>[w]") == 4
+    k('opt::.optim("SGD";["w"];:{["lr" 0.25]});opt(loss)')
+    assert k("get()") == 1
 
 
 def test_a_failing_function_leaves_variables_as_they_were(k: KlongInterpreter) -> None:
@@ -173,6 +203,8 @@ def test_numeric_gradients_are_numeric(k: KlongInterpreter) -> None:
         ("{x}:>[]", "the point of a derivative holds no numbers: it is empty"),
         ('{*x}:>["a" 1]', "an array of numbers; found a string"),
         ("[1 [2]]∂{*x}", "must be a number or an array of numbers; found a list"),
+        ('.module(:m);w::"a";f::{w};f:>[w]', "the variable w must be a number or an array"),
+        ("w::3.0;f::{w^2};f:>[w w]", "w is named twice in the list of variables"),
         (".jvp({x};2;[1 2])", r"the tangent has the shape \[2\]; \[\] is needed"),
         ('.vjp({x};2;"a")', "the cotangent must be a number or an array"),
     ],

@@ -103,6 +103,7 @@ def cancels(values: list[Any]) -> bool:
     return any(type(v) is float and abs(v) >= 1e15 for v in flat if not isinstance(v, list))
 
 
+@pytest.mark.slow
 @given(BODIES, VALUES, three(REALS))
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_programs_give_the_interpreters_results(
@@ -123,6 +124,7 @@ def test_programs_give_the_interpreters_results(
             assert alike(outcome(hot, "g(a)"), expected), ("again", value, v)
 
 
+@pytest.mark.slow
 @given(BODIES, VALUES, three(REALS))
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_compiled_on_demand_gives_the_interpreters_results(
@@ -278,6 +280,28 @@ def test_it_waits_until_it_pays_and_drops_what_is_slower(
         assert k("f(a)").tolist() == [1, 4]
     assert entry.program is None
     assert entry.failed
+
+
+def test_a_long_program_must_pay_more(k: KlongInterpreter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of 9 ms on short arrays is some thousand operations: half a second to compile."""
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.009
+        return now
+
+    monkeypatch.setattr(compiled.time, "perf_counter", clock)
+    k("f::{x+1.0};a::[1.0 2.0];b::!100000")
+    for _ in range(20):
+        k("f(a)")
+    assert entries(k, "f")[0].program is None
+    for _ in range(10):
+        k("f(b)")
+    assert entries(k, "f")[1].program is not None  # there it is a few operations on many elements
+    for _ in range(40):
+        k("f(a)")
+    assert entries(k, "f")[0].program is not None
 
 
 @pytest.mark.usefixtures("eager")

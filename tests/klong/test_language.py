@@ -342,6 +342,7 @@ def test_values_in_python(k: KlongInterpreter) -> None:
     assert [type(v) for v in k('["a" :b 0cc]')] == [str, KlongSymbol, Char]
 
 
+@pytest.mark.slow
 def test_long_and_deep_values_are_printed_and_freed(k: KlongInterpreter) -> None:
     text = shown(k, "5000{,x}:*:a")
     assert text == "[" * 5000 + ":a" + "]" * 5000

@@ -1,5 +1,6 @@
 """Python from Klong and Klong from Python."""
 
+import math
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -175,13 +176,74 @@ def test_calls_with_keywords(k: KlongInterpreter) -> None:
         (".pyc(1;2;:{})", "a must be a function of Python"),
         ("f::{x};.pyc(f;2;3)", "c must be a dictionary"),
         ('.bkf(["nope"])', "the backend has no function 'nope'"),
-        ('.optim("Nope";["w"];:{})', "atled.optim has no optimizer 'Nope'"),
+        (
+            '.optim("Nope";["w"];:{})',
+            "there is no optimizer 'Nope'; there are Adadelta, Adagrad, Adam, ",
+        ),
+        ('.optim("Optimizer";["w"];:{})', "there is no optimizer 'Optimizer'"),
         ('.optim("SGD";["w"];3)', "must be a dictionary"),
+        ('.optim("SGD";["w"];:{["rate" 1]})', "SGD has no option 'rate'; there are lr, momentum, "),
+        (
+            '.pyf("atled.klong";"AdamOptimizer");AdamOptimizer(klong;["w"];:{["betas" 1]})',
+            "AdamOptimizer has no option 'betas'; there are lr, beta1, beta2, eps, ",
+        ),
+        (
+            'w::1.0;f::{w^2};o::.optim("SGD";["w"];:{["lr" -1]});o(f)',
+            r"SGD: lr must lie in \[0, inf\); found -1",
+        ),
+        ('.bkf("solv")', "the backend has no function 'solv'; did you mean solve, "),
     ],
 )
 def test_errors(k: KlongInterpreter, program: str, message: str) -> None:
     with pytest.raises(KlongError, match=message):
         k(program)
+
+
+def test_dtypes_of_arrays_that_python_hands_over(backend: str) -> None:
+    np = pytest.importorskip("numpy", reason="its arrays are handed over")
+    k = KlongInterpreter(backend=backend)
+    k["a"] = np.array([1, 200], dtype=np.uint8)
+    assert k("-a").tolist() == [-1, -200]
+    k["a"] = np.array([1, 2**63], dtype=np.uint64)
+    assert k("a") == [1, 2**63]
+    assert k("1+a@1") == 2**63 + 1
+    k["a"] = np.array([0.5, 1.5], dtype=np.float32)
+    if backend != "python":  # its reals are float64
+        assert k("2*a").dtype is at.float32
+        assert k("{+/x^2}:>a").dtype is at.float32
+    assert k("a*[1.0 2.0]").dtype is at.float64
+
+
+def test_a_plain_number_of_python_is_no_zero_gradient(k: KlongInterpreter) -> None:
+    k('.pyf("math";"sqrt")')
+    k["constant"] = lambda x: x.detach() * 0 + 5
+    assert k("{x*sqrt(2.25)}:>3.0") == 1.5
+    assert k("{x*constant(x)}:>3.0") == 5
+    for program in ("{sqrt(x)}:>4.0", "[4.0]∂{sqrt(*x)}", "w::4.0;f::{sqrt(w)};f:>[w]"):
+        with pytest.raises(KlongError, match="sqrt of Python gives a plain number, without the "):
+            k(program)
+    assert k("sqrt(4.0)") == 2
+
+
+def test_functions_of_scipy_have_no_derivative_and_say_so(k: KlongInterpreter) -> None:
+    pytest.importorskip("scipy", reason="its functions are called here")
+    k('.pyf("scipy.special";"gamma");.pyf("scipy.linalg";"expm")')
+    for program in ("{gamma(x)}:>2.0", "{+/,/expm(x)}:>[[1.0 2.0] [3.0 4.0]]"):
+        with pytest.raises(KlongError, match=r"of Python has no derivative here. Use a function"):
+            k(program)
+
+
+def test_linear_algebra_of_the_backend(k: KlongInterpreter) -> None:
+    k('.bkf(["solve" "linalg.inv" "log.softmax"])')
+    assert k("solve([[2.0 0.0] [0.0 4.0]];[2.0 2.0])").tolist() == [1, 0.5]
+    assert k("{+/,/linalg.inv(x)}:>[[2.0 0.0] [0.0 4.0]]").tolist() == [
+        [-0.25, -0.125],
+        [-0.125, -0.0625],
+    ]
+    assert k("log.softmax([0.0 0.0])").tolist() == pytest.approx([-math.log(2)] * 2)
+    with pytest.raises(KlongError, match="no function 'nope'"):
+        k('.bkf(["erf" "nope"])')
+    assert "erf" not in k  # nothing is defined if one of the names is wrong
 
 
 def test_functions_of_the_backend_are_differentiable(k: KlongInterpreter) -> None:
@@ -191,6 +253,10 @@ def test_functions_of_the_backend_are_differentiable(k: KlongInterpreter) -> Non
     assert k("{{sin(x)}:>x}:>0.0") == 0
     assert written(k("sin([0 [0.0]])")) == "[0.0 [0.0]]"
     assert type(k("tanh(0)")) is float
+
+
+def test_an_optimizer_is_shown_by_its_name(k: KlongInterpreter) -> None:
+    assert written(k('.optim("SGD";["w"];:{})')) == ":SGD"
 
 
 @pytest.mark.parametrize("name", ["SGDOptimizer", "AdamOptimizer"])

@@ -196,6 +196,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
         terminal.process.wait(10)
 
 
+@pytest.mark.slow
 def test_a_session_at_a_terminal(start: Callable[..., Terminal], tmp_path: Path) -> None:
     pytest.importorskip("readline", reason="lines are edited by readline")
     terminal = start()

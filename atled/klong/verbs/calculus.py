@@ -13,6 +13,7 @@ from atled.klong.derivatives import (
     names_in,
     numeric,
     taking,
+    variables_of,
 )
 from atled.klong.reads import code_of
 from atled.klong.values import Function
@@ -48,6 +49,7 @@ def grad(context: Context, f: Any, point: Any, _: str | None, name: str | None) 
 
 
 def _gradients(context: Context, f: Any, names: list[str]) -> list[Any]:
+    names = variables_of(context, f, names)
     hot = _watched(context, f, tuple(names))
     return gradients(context, f, names) if hot is None else hot()
 
@@ -106,9 +108,10 @@ def nabla(context: Context, point: Any, f: Any, name: str | None, _: str | None)
     (0.001*_0.5+1000*3∇{x^2})~6.0  -->  1
     """
     if name is not None and _takes_nothing(f):
+        names = variables_of(context, f, [name])
 
         def run(value: Any) -> Any:
-            with context.bound([name], [value]):
+            with context.bound(names, [value]):
                 return f.run()
 
         return numeric(context, run, point)

@@ -216,7 +216,10 @@ def group(a: Any) -> Any:
     groups: dict[int, list[int]] = {}
     for i, value in enumerate(items(a)):
         groups.setdefault(seen(value), []).append(i)
-    return listed(map(array, groups.values()))
+    found = list(groups.values())
+    if len(set(map(len, found))) == 1:
+        return array(found)
+    return listed(map(array, found))
 
 
 def _numbering(a: Any) -> Any:
