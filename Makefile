@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test coverage check bench docs wheel clean
+.PHONY: demo test coverage check fast-inside fast-around lint bench docs wheel clean
 
 demo: $(VENV)/.standard
 	$(BIN)/atled train digits
@@ -17,12 +17,24 @@ test: $(VENV)/.dev
 coverage: $(VENV)/.dev
 	$(BIN)/python -m pytest --cov --cov-report=term
 
+# Two at a time, on two cores under a minute.
 check: $(VENV)/.dev
+	@$(MAKE) --no-print-directory --output-sync=target --jobs=2 fast-inside fast-around lint
+
+FAST := $(BIN)/python -m pytest -m "not slow" --backend numpy
+INSIDE := tests/backends tests/compile tests/core tests/ops
+
+fast-inside:
+	$(FAST) $(INSIDE)
+
+fast-around:
+	$(FAST) $(INSIDE:%=--ignore=%) --ignore=tests/test_layers.py
+
+lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layers.py
-	$(BIN)/python -m pytest -m "not slow" --backend numpy --ignore=tests/test_layers.py
 
 bench: $(VENV)/.bench
 	$(BIN)/python bench/eager.py
