@@ -219,13 +219,22 @@ def _may_begin(nodes: list[Any], seeds: Seeds) -> bool:
     kinds = {node.derivative for node in nodes}  # few, while there may be many nodes
     if not any(getattr(d, "singular", False) for d in kinds):
         return False
-    ways = {getattr(d, "passes", None): d for d in kinds}
-    return (
-        "chooses" in ways
-        or "cuts" in ways
-        or any(g is not None for _, g in seeds)
-        or ("factor" in ways and any(_way(node) == "factor" for node in nodes))
-    )
+    ways = {getattr(d, "passes", None) for d in kinds}
+    if "chooses" in ways or "cuts" in ways or any(g is not None for _, g in seeds):
+        return True
+    factors = {d for d in kinds if type(d) is Derivative and _is_factor(d)}
+    return any(_may_be_zero(node) for node in nodes if node.derivative in factors)
+
+
+def _is_factor(derivative: Derivative) -> bool:
+    """Say whether it is of a product with a constant: one that varies is no mask."""
+    return derivative.passes == "factor" and len(derivative.positions) == 1
+
+
+def _may_be_zero(node: Any) -> bool:
+    """Say whether the constant factor of a product may have zeros."""
+    factor = (node.saved or (1,))[0]
+    return type(factor) not in SCALARS or factor == 0
 
 
 def _is_singular(node: Any) -> bool:
@@ -237,11 +246,7 @@ def _way(node: Any) -> Any:
     way = getattr(node.derivative, "passes", None)
     if way != "factor":
         return way
-    if len(node.derivative.positions) > 1:
-        return "each"
-    # A constant factor chooses what is not multiplied by 0; one that varies does not.
-    factor = (node.saved or (1,))[0]
-    return "each" if type(factor) in SCALARS and factor != 0 else "factor"
+    return "factor" if _is_factor(node.derivative) and _may_be_zero(node) else "each"
 
 
 def _pulled(node: Any, xp: Any, saved: Any, g: Any, s: Support, way: Any) -> list[Support]:
