@@ -16,9 +16,9 @@ from atled.backends.protocol import (
     namespace_of,
 )
 from atled.config import modes
-from atled.core.op import REGISTRY, Absent, Op, Spec
+from atled.core.op import REGISTRY, SCALARS, Absent, Op, Spec
 from atled.core.tape import Leaf, Node
-from atled.core.tensor import SCALARS, Stop, Tensor, plain, raw, wrap
+from atled.core.tensor import Stop, Tensor, plain, raw, wrap
 from atled.dtypes import as_dtype, bool_, int64, promote
 from atled.errors import (
     LEAKED,

@@ -19,7 +19,7 @@ from weakref import ref
 from atled.config import modes
 from atled.core.apply import apply, as_tensor, port_of
 from atled.core.autograd import TENSORS
-from atled.core.batch import Batch, Batched, present, spread
+from atled.core.batch import Batch, present, spread
 from atled.core.mode import enable_grad, no_grad
 from atled.core.run import Run
 from atled.core.surface import FUNCTIONS
@@ -297,10 +297,7 @@ def _reaches(t: Tensor, run: Run) -> bool:
 
 def whole(t: Tensor) -> Tensor:
     """Return the array of all examples of a batched Tensor, as a constant."""
-    value = t._value
-    while isinstance(value, Batched):
-        value = value.value
-    return wrap(value)
+    return wrap(t.backend.whole(t._value))
 
 
 def _tensor(x: Any) -> Any:

@@ -20,7 +20,7 @@ from atled.dtypes import DType, bool_, float32, float64, int64, promote
 from atled.errors import LEAKED, TraceError
 
 __all__ = [
-    "SCALARS", "Number", "Symbol", "again_of", "as_value", "cast", "constant", "default_float",
+    "Number", "Symbol", "again_of", "as_value", "cast", "constant", "default_float",
     "give_operators", "now_of", "unknown", "value_of", "values_of",
 ]  # fmt: skip
 

@@ -15,9 +15,8 @@ from atled.config import modes
 from atled.core.finite import is_tame
 from atled.core.graph import ELEMENTWISE, Value
 from atled.core.kinds import broadcast_shapes
-from atled.core.op import REGISTRY
+from atled.core.op import REGISTRY, SCALARS
 from atled.core.stand_in import (
-    SCALARS,
     Number,
     Symbol,
     again_of,

@@ -12,7 +12,7 @@ Tensor and no closure over results, so that dropping the last Tensor frees the g
 
 import itertools
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 from atled.config import modes
@@ -242,7 +242,8 @@ def walk_back(
     for node in walked:
         if node.saved is None:
             raise GradError(FREED.format(node.name))
-    way = nodes, needed, wanted, lift, tensors, over, frees
+    way = _Way(nodes, lift, tensors, over)
+    goal = wanted, needed
     with _Walking():
         masks = Masks.back(
             nodes if needed is None else [node for node in nodes if node in needed],
@@ -251,17 +252,34 @@ def walk_back(
         )
         if masks is not None and may_try([g for _, g in seeds], nodes):
             found: list[tuple[Node, Any]] = []
-            _walk(way, seeds, lambda node, g: found.append((node, g)), None)
+            _walk(way, goal, seeds, lambda node, g: found.append((node, g)), None, frees)
             if not have_nan([g for _, g in found]):
                 for node, g in found:
                     arrived(node, g)
                 return walked
-        _walk(way, seeds, arrived, masks)
+        _walk(way, goal, seeds, arrived, masks, frees)
     return walked
 
 
-def _walk(way: Any, seeds: Any, arrived: Callable[[Node, Any], None], masks: Masks | None) -> None:
-    nodes, needed, wanted, lift, tensors, over, frees = way
+class _Way(NamedTuple):
+    """What a walk passes, oldest first, and what its rules are called with: see `walk_back`."""
+
+    nodes: list[Node]
+    lift: Lift | None
+    tensors: Any
+    over: Over | None
+
+
+def _walk(
+    way: _Way,
+    goal: tuple[set[Node] | None, set[Node] | None],
+    seeds: list[tuple[Node, Any]],
+    arrived: Callable[[Node, Any], None],
+    masks: Masks | None,
+    frees: bool,
+) -> None:
+    """Make a walk back, once; `goal` is what is wanted, and what leads there."""
+    (nodes, lift, tensors, over), (wanted, needed) = way, goal
     cotangents: dict[Node, Any] = {}
     for node, g in seeds:
         cotangents[node] = cotangents[node] + g if node in cotangents else g
@@ -354,18 +372,21 @@ def push_tangents(
         GradError: a part of the graph was freed.
     """
     nodes = ancestors(outputs, min([node.number for node in seeds], default=-1))
-    way = nodes, outputs, lift, tensors, over
+    way = _Way(nodes, lift, tensors, over)
     with _Walking():
         masks = Masks.ahead(nodes, list(given), tensors)
         if masks is not None and may_try(seeds.values(), nodes):
-            found = _pushed(way, seeds, None)
+            found = _pushed(way, outputs, seeds, None)
             if not have_nan([t for t in found if t is not None]):
                 return found
-        return _pushed(way, seeds, masks)
+        return _pushed(way, outputs, seeds, masks)
 
 
-def _pushed(way: Any, seeds: dict[Node, Any], masks: Masks | None) -> list[Any]:
-    nodes, outputs, lift, tensors, over = way
+def _pushed(
+    way: _Way, outputs: list[Node], seeds: dict[Node, Any], masks: Masks | None
+) -> list[Any]:
+    """Make a walk forward, once."""
+    nodes, lift, tensors, over = way
     tangents = dict(seeds)
     last = {parent: node for node in nodes for parent in node.parents}
     kept = set(outputs)

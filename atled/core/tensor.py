@@ -35,7 +35,7 @@ from atled.errors import (
     user_line,
 )
 
-__all__ = ["SCALARS", "Stop", "Tensor", "lift", "raw", "wrap"]
+__all__ = ["Stop", "Tensor", "lift", "raw", "wrap"]
 
 
 class Tensor(TensorMethods):

@@ -4,10 +4,10 @@ import math
 from typing import Any
 
 from atled.backends.protocol import namespace_of
-from atled.core.op import SUFFIXES, Derivative
+from atled.core.op import SCALARS, SUFFIXES, Derivative
 from atled.core.surface import FUNCTIONS
 from atled.core.tape import Leaf, Node
-from atled.core.tensor import SCALARS, wrap
+from atled.core.tensor import wrap
 
 __all__ = ["Values", "finite", "summary"]
 

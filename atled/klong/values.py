@@ -44,40 +44,34 @@ __all__ = [
 NUMBERS = frozenset({int, float})
 
 
-class Char(str):
+class _Text(str):
+    """Text of its own kind: not equal to the string of the same characters."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((type(self), str(self)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+
+class Char(_Text):
     """A character, `0ca`; not equal to the string of one character."""
 
     __slots__ = ()
 
-    def __eq__(self, other: object) -> bool:
-        return type(other) is Char and str.__eq__(self, other)
 
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:
-        return hash((Char, str(self)))
-
-    def __repr__(self) -> str:
-        return f"Char({str(self)!r})"
-
-
-class KlongSymbol(str):
+class KlongSymbol(_Text):
     """A symbol, `:foo`; not equal to the string of its name."""
 
     __slots__ = ()
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is KlongSymbol and str.__eq__(self, other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:
-        return hash((KlongSymbol, str(self)))
-
-    def __repr__(self) -> str:
-        return f"KlongSymbol({str(self)!r})"
 
 
 class Undefined:

@@ -9,9 +9,9 @@ from typing import Any
 from atled.backends.protocol import default_dtype
 from atled.core.apply import apply, as_tensor
 from atled.core.kinds import elementwise
-from atled.core.op import Sample
+from atled.core.op import SCALARS, Sample
 from atled.core.surface import FUNCTIONS, public
-from atled.core.tensor import SCALARS, Tensor, wrap
+from atled.core.tensor import Tensor, wrap
 from atled.dtypes import finfo, promote
 from atled.ops.elementwise import PAIRS, UNARY, maximum, minimum
 from atled.ops.select import where

@@ -47,7 +47,7 @@ def _in_float32(xp: Any, x: Any, compute: Any) -> Any:
 
 # How a support passes where each result depends on all elements, and each cotangent on all results.
 _ALL = (
-    lambda xp, s, shape, axis, keepdims: _spread(xp, s, shape, axis, keepdims),
+    _spread,
     lambda xp, s, shape, axis, keepdims: xp.sum(s, axis=axis, keepdims=keepdims),
 )
 sum_ = reduction(

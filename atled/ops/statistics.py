@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from atled.core.apply import as_tensor
 from atled.core.kinds import normalize_axes
-from atled.core.op import Sample
+from atled.core.op import SCALARS, Sample
 from atled.core.surface import FUNCTIONS, public, spelled
-from atled.core.tensor import SCALARS, Tensor, wrap
+from atled.core.tensor import Tensor, wrap
 from atled.dtypes import int64
 from atled.errors import GradError, ShapeError
 from atled.ops.composite import floating, lerp
